@@ -1,0 +1,82 @@
+# make help lists the targets. Everything is installed into .venv, from requirements/*.txt, where each file has its hash.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Spinning OpenMP threads on busy cores turn one second into twenty; nothing here phones home.
+export OMP_NUM_THREADS ?= 2
+export POLARS_MAX_THREADS ?= 2
+export OMP_WAIT_POLICY ?= passive
+export BENTOML_DO_NOT_TRACK ?= True
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export DO_NOT_TRACK ?= 1
+export PYTHON
+
+BIN := .venv/bin
+LAB := .venv/.lab
+DEV := .venv/.dev
+PYTEST := $(BIN)/python -m pytest
+LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --fork-strategy fewest \
+	--no-emit-index-url --annotation-style line --custom-compile-command "make lock" --quiet $(UPGRADE)
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(LAB): requirements/lab.txt pyproject.toml scripts/install.sh
+	@scripts/install.sh requirements/lab.txt
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml scripts/install.sh
+	@scripts/install.sh requirements/dev.txt
+	@touch $@ $(LAB)
+
+.PHONY: demo
+demo: $(LAB) ## the main job on real data: check, train, track, promote, score, serve, ask
+	@$(BIN)/python scripts/demo.py
+
+.PHONY: test
+test: $(DEV) ## the tests (under 10 minutes on 2 cores)
+	@$(PYTEST) -n 2 --dist worksteal
+
+.PHONY: check rest
+check: test rest ## all that CI runs: test, lint, types, imports, demo, clean-venv wheel and Bento, notebooks
+rest: lint types imports demo proofs
+
+.PHONY: proofs
+proofs: $(DEV) ## the slow proofs: wheel and Bento in a clean venv, notebooks
+	@$(PYTEST) -m check
+
+.PHONY: soak
+soak: $(DEV) ## the long tests
+	@$(PYTEST) -m soak
+
+.PHONY: lint
+lint: $(DEV) ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(DEV) ## mypy --strict on the package
+	@$(BIN)/mypy
+
+.PHONY: imports
+imports: $(DEV) ## import-linter: who may import whom
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(DEV) ## let ruff mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
+	@$(LOCK) --extra lab --group dev -o requirements/dev.txt
+	@$(LOCK) -c requirements/dev.txt --extra lab --group build -o requirements/lab.txt
+	@$(LOCK) -c requirements/dev.txt --extra serve -o src/requirements/serve.txt
+
+.PHONY: clean
+clean: ## remove .venv and every cache (out/ stays: it holds your runs and bundles)
+	@rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

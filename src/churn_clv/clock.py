@@ -1,0 +1,119 @@
+"""Time zones: whatever a source writes becomes naive time in the business's own zone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import zoneinfo
+from functools import lru_cache
+
+import polars as pl
+
+from churn_clv.errors import UserError, nearest
+
+Read = tuple[pl.Series, pl.Series]
+LOCAL = pl.Datetime("us")
+EARLIEST, LATEST = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
+_ISO = (
+    r"^(?<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T](?<clock>[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?))?"
+    r"\s*(?<offset>Z|[+-][0-9]{2}:?[0-9]{2})?$"
+)
+_HOURS = re.compile(r"%[-_0]?[HIkrRTXcs+]")
+
+
+@lru_cache(maxsize=64)
+def check_zone(zone: str, key: str = "timezone") -> str:
+    """Return ``zone`` if Polars knows it. Raises UserError with the nearest known name."""
+    try:
+        pl.Series([dt.datetime(2000, 1, 1)]).dt.replace_time_zone(zone)
+    except pl.exceptions.PolarsError:
+        hint = nearest(zone, zoneinfo.available_timezones()) if len(zone) > 3 else ""
+        raise UserError(f"{key}: unknown time zone '{zone}'.{hint} Use an IANA name such as Europe/London.") from None
+    return zone
+
+
+def to_local(values: pl.Series, zone: str, source_zone: str | None = None, time_format: str | None = None) -> Read:
+    """Times as naive microseconds in ``zone``, null where they cannot be read; and a mark on those that were moved.
+
+    ``source_zone`` is the zone of values that name none (default: ``zone``). A date alone is the local midnight of
+    that date, whatever the source's zone; an offset in a text or a zone in the type wins over ``source_zone``.
+    Of a time that the source's clock showed twice the earlier one is taken; one that it skipped is moved one hour
+    forward and marked. Years outside 1900 to 2199 are unreadable: they stand for "unknown" or "never".
+
+    Raises UserError where the type holds no time.
+    """
+    local, moved = _read(values, zone, source_zone or zone, time_format)
+    outside = ~local.is_between(EARLIEST, LATEST, closed="left")
+    return (local.set(outside, None) if outside.any() else local), moved
+
+
+def _read(values: pl.Series, zone: str, source_zone: str, time_format: str | None) -> Read:
+    dtype = values.dtype
+    if time_format is not None and not dtype.is_temporal():
+        return _by_format(values.cast(pl.String).str.strip_chars(), time_format, source_zone, zone)
+    if dtype in (pl.Date, pl.Null):
+        return _unmoved(values.cast(LOCAL))
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is not None:
+            return _unmoved(_drop_zone(values, zone))
+        return _convert(values.cast(LOCAL), source_zone, zone)
+    if dtype == pl.String:
+        return _iso(values.str.strip_chars(), source_zone, zone)
+    raise UserError(
+        f"time is {dtype}; expected a date, a time or text. For numbers like 20240131 give time_format: '%Y%m%d'."
+    )
+
+
+def _unmoved(local: pl.Series) -> Read:
+    return local, pl.repeat(False, local.len(), eager=True)
+
+
+def _drop_zone(aware: pl.Series, zone: str) -> pl.Series:
+    return aware.dt.convert_time_zone(zone).dt.replace_time_zone(None).cast(LOCAL)
+
+
+def _convert(naive: pl.Series, source_zone: str, zone: str) -> Read:
+    if source_zone == zone:
+        return _unmoved(naive)
+    placed = _place(naive, source_zone)
+    moved = placed.is_null() & naive.is_not_null()
+    if moved.any():
+        placed = placed.zip_with(~moved, _place(naive + dt.timedelta(hours=1), source_zone))
+    return _drop_zone(placed, zone), moved
+
+
+def _place(naive: pl.Series, zone: str) -> pl.Series:
+    return naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+
+
+def _by_format(text: pl.Series, time_format: str, source_zone: str, zone: str) -> Read:
+    if "%z" in time_format:
+        aware = text.str.to_datetime(time_format, time_unit="us", time_zone="UTC", strict=False)
+        return _unmoved(_drop_zone(aware, zone))
+    naive = text.str.to_datetime(time_format, time_unit="us", strict=False)
+    return _convert(naive, source_zone, zone) if _HOURS.search(time_format) else _unmoved(naive)
+
+
+def _iso(text: pl.Series, source_zone: str, zone: str) -> Read:
+    """ISO 8601, value by value: a date, a local time, or a time with an offset (which may all stand in one column)."""
+    parts = text.str.extract_groups(_ISO).struct.unnest()
+    day, clock, offset = parts["day"], parts["clock"], parts["offset"]
+    seconds = clock.zip_with(clock.str.len_bytes() > len("00:00"), clock + ":00")
+    naive = (day + " " + seconds).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    local, moved = _convert(naive, source_zone, zone)
+    if offset.null_count() < offset.len():
+        utc = (naive - _duration(offset)).dt.replace_time_zone("UTC")
+        local, moved = local.zip_with(offset.is_null(), _drop_zone(utc, zone)), moved & offset.is_null()
+    alone = clock.is_null() & offset.is_null()
+    if alone.any():
+        local = local.zip_with(~alone, day.str.to_date("%Y-%m-%d", strict=False).cast(LOCAL))
+    return local, moved
+
+
+def _duration(offset: pl.Series) -> pl.Series:
+    """'Z', '+02:00' or '-0530' as a duration."""
+    digits = offset.str.replace(":", "", literal=True).replace("Z", "+0000")
+    hours, minutes = (digits.str.slice(start, 2).cast(pl.Int64, strict=False) for start in (1, 3))
+    ahead = hours * 60 + minutes
+    signed = ahead.zip_with(digits.str.starts_with("+"), -ahead)
+    return (signed * 60_000_000).cast(pl.Duration("us"))

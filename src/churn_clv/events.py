@@ -1,0 +1,209 @@
+"""Sources -> the log. Every event enters the system here: mapped, converted, checked, and each lost line counted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from churn_clv import datasets, mapping
+from churn_clv.attributes import IdentityMap, read_attributes
+from churn_clv.canonical import LOG_SCHEMA, REQUIRED, Rules, apply_policies, arrange, canonical, to_types
+from churn_clv.clock import check_zone
+from churn_clv.config import Config, Events, Source
+from churn_clv.errors import UserError
+from churn_clv.policies import Count, Sieve, at_or_after, judge_currency, judge_lines, judge_values, without_float_ids
+from churn_clv.sources import Tables
+
+__all__ = ["LOG_SCHEMA", "Count", "Log", "Rules", "canonical", "fingerprint", "from_frame", "read_log", "rules_of"]
+
+
+@dataclass(frozen=True)
+class Log:
+    """The event log and what is known about it.
+
+    ``frame`` has LOG_SCHEMA, in total order. ``starts``: for each event type, the first day from which its sources are
+    complete. ``ends``: the day after the last event. ``columns``: the optional columns that hold any value. ``counts``:
+    what reading met and did, zeros included. ``attributes``: tables by name with customer_id and, where their values
+    are dated, valid_from; those without are for segments and reports only. ``notes``: sentences for the reader.
+    ``fingerprint``: hash of the log's content.
+    """
+
+    frame: pl.DataFrame
+    rules: Rules
+    starts: dict[str, dt.date]
+    ends: dt.date
+    columns: frozenset[str]
+    counts: tuple[Count, ...]
+    attributes: dict[str, pl.DataFrame]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+def read_log(config: Config) -> Log:
+    """Read every source of ``config.events`` into one log.
+
+    Raises UserError for whatever a user can mend: a missing or unreadable file, a column that is not there, values
+    that cannot be read (unless policy drops them), a second currency, an empty log.
+    """
+    events = config.events
+    rules = rules_of(events)
+    _check_sources(events)
+    tables = Tables(events.adapter, events.folder)
+    counts: list[Count] = []
+    identity = IdentityMap(events.identity, tables, counts) if events.identity else None
+    parts = {
+        name: _read_source(name, source, tables, events, rules, identity, counts)
+        for name, source in events.sources.items()
+    }
+    attributes = {
+        name: read_attributes(name, place, tables, rules, identity, counts) for name, place in events.attributes.items()
+    }
+    frame = arrange(pl.concat(parts.values()))
+    return _log(frame, rules, _starts(parts, events), events.ends, tuple(counts), attributes, _notes(events))
+
+
+def from_frame(frame: Any, rules: Rules, ends: dt.date | None = None, starts: dict[str, dt.date] | None = None) -> Log:
+    """A log from one frame, pandas or Polars, with plain columns (see ``canonical``). Raises UserError likewise.
+
+    ``ends`` defaults to the day after the last event (later events are dropped and counted), ``starts`` of a type to
+    the first day of the frame.
+    """
+    plain = to_polars(frame)
+    log = canonical(plain, rules)
+    counts = [Count("lines", "frame", plain.height, "read")]
+    if ends is not None:
+        late = log.filter(at_or_after(ends)).height
+        counts.append(Count("after_end", "frame", late, "dropped"))
+        log = log.filter(~at_or_after(ends))
+    first = _first_day(log)
+    known = {} if first is None else dict.fromkeys(sorted(log["event_type"].unique()), first)
+    return _log(log, rules, known | (starts or {}), ends, tuple(counts), {}, ())
+
+
+def rules_of(events: Events) -> Rules:
+    """The rules by which a config's events are read."""
+    return Rules(events.timezone, events.currency, events.minor_units, events.zero_amount, events.negative_amount)
+
+
+def to_polars(frame: Any) -> pl.DataFrame:
+    """A pandas or Polars frame as a Polars frame (an index is left out). Raises UserError for anything else."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if type(frame).__module__.split(".")[0] != "pandas" or not hasattr(frame, "columns"):
+        raise UserError(f"expected a pandas or Polars frame, found {type(frame).__name__}.")
+    columns = {}
+    for name in frame.columns:
+        try:
+            columns[str(name)] = pl.from_pandas(frame[name])
+        except (TypeError, ValueError, AttributeError, pl.exceptions.PolarsError):
+            raise UserError(f"column '{name}' mixes types; give it one type, such as text.") from None
+    return pl.DataFrame(columns)
+
+
+def fingerprint(frame: pl.DataFrame) -> str:
+    """Sixteen hexadecimal digits of a hash over the rows of a frame, in their order; empty columns do not count."""
+    digest = hashlib.sha256(f"{frame.height} rows".encode())
+    for series in frame.get_columns():
+        if series.null_count() == frame.height:
+            continue
+        digest.update(series.name.encode())
+        digest.update(series.is_null().arg_true().to_numpy().tobytes())
+        if series.dtype == pl.String:
+            text = series.fill_null("")
+            digest.update(text.str.len_bytes().to_numpy().tobytes())
+            digest.update(text.str.join("").item().encode())
+        else:
+            digest.update(series.to_physical().fill_null(0).to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _check_sources(events: Events) -> None:
+    """What can be refused before any file is opened."""
+    if not events.sources:
+        raise UserError("events.sources is empty. Name at least one source; `churn-clv init FILE` writes one.")
+    for name, source in events.sources.items():
+        mapping.check_map(name, source)
+        check_zone(source.timezone or events.timezone, f"events.sources.{name}.timezone")
+
+
+def _read_source(
+    name: str,
+    source: Source,
+    tables: Tables,
+    events: Events,
+    rules: Rules,
+    identity: IdentityMap | None,
+    counts: list[Count],
+) -> pl.DataFrame:
+    """One source's events in LOG_SCHEMA, unsorted."""
+    table = tables.open(f"events.sources.{name}", source, mapping.columns_used(source))
+    counts.append(Count("lines", name, table.frame.height, "read"))
+    sieve = Sieve(name, table, counts)
+    try:
+        plain = mapping.plain_columns(table.frame, source)
+        judge_lines(sieve, plain, events)
+        judge_currency(sieve, source, events)
+        plain = without_float_ids(plain, sieve)
+        typed = to_types(plain, rules, source.timezone, source.time_format)
+    except (pl.exceptions.PolarsError, UserError) as error:
+        raise UserError(
+            f"events.sources.{name}: {error}".replace(f"events.sources.{name}: events.", "events.")
+        ) from None
+    judge_values(sieve, plain, typed, source, events)
+    frame = apply_policies(sieve.sift(typed.frame), rules)
+    if identity is not None:
+        frame = identity.resolve(name, frame, counts)
+    counts.append(Count("events", name, frame.height, "entered the log"))
+    return frame
+
+
+def _starts(parts: dict[str, pl.DataFrame], events: Events) -> dict[str, dt.date]:
+    """By event type, the latest of its sources' starts: declared, else the first day the source has."""
+    starts: dict[str, dt.date] = {}
+    for name, part in parts.items():
+        start = events.sources[name].log_starts or _first_day(part)
+        for event_type in part["event_type"].unique():
+            if start is not None:
+                starts[event_type] = max(start, starts.get(event_type, start))
+    return dict(sorted(starts.items()))
+
+
+def _notes(events: Events) -> tuple[str, ...]:
+    notes = [datasets.NOTICES[events.adapter]] if events.adapter in datasets.NOTICES else []
+    for name, place in events.attributes.items():
+        if place.valid_from is None:
+            notes.append(
+                f"attributes '{name}' have no valid_from: used in segments and reports, refused as features "
+                "(today's values would leak into past cutoffs)."
+            )
+    return tuple(notes)
+
+
+def _first_day(frame: pl.DataFrame) -> dt.date | None:
+    first = frame["time"].min()
+    return first.date() if isinstance(first, dt.datetime) else None
+
+
+def _log(
+    frame: pl.DataFrame,
+    rules: Rules,
+    starts: dict[str, dt.date],
+    ends: dt.date | None,
+    counts: tuple[Count, ...],
+    attributes: dict[str, pl.DataFrame],
+    notes: tuple[str, ...],
+) -> Log:
+    last = frame["time"].max()
+    if not isinstance(last, dt.datetime):
+        lines = sum(count.rows for count in counts if count.policy == "lines")
+        raise UserError(f"the event log is empty: none of {lines:,} lines read became an event. Check the sources.")
+    optional = (name for name in LOG_SCHEMA if name not in (*REQUIRED, "event_type"))
+    columns = frozenset(name for name in optional if frame[name].null_count() < frame.height)
+    ends = ends or last.date() + dt.timedelta(days=1)
+    return Log(frame, rules, starts, ends, columns, counts, attributes, fingerprint(frame), notes)

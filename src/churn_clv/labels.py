@@ -1,0 +1,115 @@
+"""What happened next, per target and horizon. Services never reach this module.
+
+A label is null until its window is complete. "Purchase" means an occasion: a customer's local day with a
+purchase that same-day reversals do not bring to zero or below (definition D2).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+import polars as pl
+
+from churn_clv import config, timeline
+
+ROW = "row"
+
+
+def column(name: str, horizon_days: int) -> str:
+    """The label column of a target and horizon, for example ``churned_28d``."""
+    return f"{name}_{horizon_days}d"
+
+
+def build(
+    frame: pl.DataFrame,
+    pairs: pl.DataFrame,
+    targets: Mapping[str, config.Target],
+    horizon_days: int,
+    *,
+    minor_units: int,
+    ends: dt.date,
+    known_by: dt.date | None = None,
+) -> pl.DataFrame:
+    """Labels of each pair (``customer_id``, ``cutoff``), in the order of ``pairs``.
+
+    One nullable Float64 column per target and horizon: 0/1, a count of occasions or events, or money in major
+    units. Also ``net_spend_<h>d``, the money before it is clipped at zero (definition D3). Null where the window
+    ends after ``ends``.
+    """
+    out = pairs.with_row_index(ROW)
+    for name, target in targets.items():
+        horizon = target.horizon_days or horizon_days
+        future = timeline.future(frame, pairs, horizon, known_by)
+        found = _measure(future, target, minor_units).collect()
+        mature = pl.col("cutoff") + pl.duration(days=horizon) <= pl.lit(ends)
+        label = column(name, horizon)
+        out = out.join(found.rename({"measured": label}), on=ROW, how="left", maintain_order="left").with_columns(
+            _finish(pl.col(label), target, mature).alias(label)
+        )
+        if target.measure == "amount" and target.at_least is not None:
+            raw = column(f"net_{name}", horizon)
+            out = out.with_columns(pl.col(label).alias(raw)).with_columns(pl.col(label).clip(target.at_least))
+    return out.drop(ROW)
+
+
+def return_rate(
+    frame: pl.DataFrame, pairs: pl.DataFrame, churned: pl.Series, horizon_days: int, within_days: int
+) -> float | None:
+    """Share of the customers labelled churned who bought within ``within_days`` after the horizon (definition D6).
+
+    ``churned`` (0/1) goes with ``pairs``, whose confirmation windows must lie inside the log. None where nobody
+    churned.
+    """
+    lost = pairs.filter(churned == 1)
+    if lost.is_empty():
+        return None
+    later = lost.with_columns(pl.col("cutoff") + pl.duration(days=horizon_days))
+    back = _occasions(timeline.future(frame, later, within_days)).collect()
+    return back.filter(pl.col("measured") > 0).height / lost.height
+
+
+def refused(
+    targets: Mapping[str, config.Target], event_types: tuple[str, ...], columns: tuple[str, ...]
+) -> dict[str, str]:
+    """The targets that the log cannot answer, each with what is missing."""
+    out = {}
+    for name, target in targets.items():
+        on = target.events.column
+        if on == "event_type" and not set(target.events.is_in) & set(event_types):
+            wanted, there = ", ".join(target.events.is_in), ", ".join(event_types)
+            out[name] = f"it counts events of type {wanted}, and the log has only {there}: map such events"
+        elif on != "event_type" and on not in columns:
+            out[name] = f"it needs the column '{on}', which no source maps"
+        elif target.measure == "amount" and "amount" not in columns:
+            out[name] = "it needs the column 'amount', which no source maps"
+    return out
+
+
+def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> pl.LazyFrame:
+    """``row`` and ``measured`` for the pairs with any matching event."""
+    match = pl.col(target.events.column).is_in(list(target.events.is_in))
+    if target.measure == "amount":
+        # One division of one exact integer: the same in every engine.
+        money = pl.col("amount").filter(match).sum() / 10**minor_units
+        return future.group_by(ROW).agg(measured=money)
+    if target.events.column == "event_type" and target.events.is_in == ("purchase",):
+        return _occasions(future)
+    return future.group_by(ROW).agg(measured=match.sum().cast(pl.Float64))
+
+
+def _occasions(future: pl.LazyFrame) -> pl.LazyFrame:
+    """Number of purchase days that same-day reversals leave standing."""
+    bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
+    net = pl.col("amount").filter(bought | reversed_).sum()
+    days = future.group_by(ROW, "day").agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))
+    return days.group_by(ROW).agg(measured=pl.col("occasion").sum().cast(pl.Float64))
+
+
+def _finish(measured: pl.Expr, target: config.Target, mature: pl.Expr) -> pl.Expr:
+    value = measured.fill_null(0.0)
+    if target.measure == "absent":
+        value = (value == 0).cast(pl.Float64)
+    elif target.measure == "present":
+        value = (value > 0).cast(pl.Float64)
+    return pl.when(mature).then(value)

@@ -1,0 +1,88 @@
+"""The closed mapping grammar (contract K11): source columns -> plain columns. Nothing is evaluated."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from churn_clv.canonical import LOG_SCHEMA, REQUIRED
+from churn_clv.config import Condition, Constant, Mapping, Multiply, Source
+from churn_clv.errors import UserError, nearest
+
+
+def check_map(name: str, source: Source) -> None:
+    """Raise UserError where a source maps something the log does not have, or lacks what it needs."""
+    for target in source.map:
+        if target not in LOG_SCHEMA:
+            raise UserError(
+                f"events.sources.{name}.map: the log has no column '{target}'.{nearest(target, LOG_SCHEMA)}"
+            )
+    if missing := [target for target in REQUIRED if target not in source.map]:
+        raise UserError(f"events.sources.{name}.map: {' and '.join(missing)} not mapped. Every event needs them.")
+
+
+def columns_used(source: Source) -> dict[str, str]:
+    """Each source column that a source's mappings read, with the key that reads it."""
+    used = {column: f"map.{target}" for target, mapping in source.map.items() for column in _columns(mapping)}
+    if source.currency is not None:
+        used |= dict.fromkeys(_columns(source.currency), "currency")
+    return used
+
+
+def plain_columns(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """The source's lines as plain columns, under the log's names."""
+    schema = frame.schema
+    plain = {target: expression(mapping, schema) for target, mapping in source.map.items()}
+    return frame.with_columns(**plain).select(*plain)
+
+
+def expression(mapping: Mapping, schema: pl.Schema) -> pl.Expr:
+    """One mapping as an expression over source columns of the given types."""
+    if isinstance(mapping, str):
+        return pl.col(mapping)
+    if isinstance(mapping, Multiply):
+        left, right = (_number(name, schema) for name in mapping.multiply)
+        return left * right
+    if isinstance(mapping, Constant):
+        return pl.lit(mapping.constant)
+    other = pl.lit(None) if mapping.otherwise is None else expression(mapping.otherwise, schema)
+    return pl.when(condition(mapping.when, schema)).then(expression(mapping.then, schema)).otherwise(other)
+
+
+def condition(test: Condition, schema: pl.Schema) -> pl.Expr:
+    """A condition as an expression that is never null: a missing value meets none."""
+    column, dtype = pl.col(test.column), schema[test.column]
+    if test.starts_with is not None:
+        found = column.cast(pl.String).str.starts_with(test.starts_with)
+    elif test.less_than is not None:
+        found = _number(test.column, schema) < test.less_than
+    elif isinstance(test.equals, bool):
+        found = (column if dtype == pl.Boolean else column.cast(pl.String).str.to_lowercase() == "true") == test.equals
+    elif isinstance(test.equals, str):
+        found = column.cast(pl.String) == test.equals
+    else:
+        found = _number(test.column, schema) == test.equals
+    return found.fill_null(False)
+
+
+def _columns(mapping: Mapping) -> list[str]:
+    if isinstance(mapping, str):
+        return [mapping]
+    if isinstance(mapping, Multiply):
+        return list(mapping.multiply)
+    if isinstance(mapping, Constant):
+        return []
+    inner = [m for m in (mapping.then, mapping.otherwise) if m is not None]
+    return [mapping.when.column, *(column for m in inner for column in _columns(m))]
+
+
+def _number(name: str, schema: pl.Schema) -> pl.Expr:
+    """A column as floats: null where nothing is given, NaN (refused later) where text is no number."""
+    column = pl.col(name)
+    if schema[name] == pl.String:
+        text = column.str.strip_chars()
+        return pl.when(text != "").then(text.cast(pl.Float64, strict=False).fill_null(math.nan))
+    if not schema[name].is_numeric():
+        raise UserError(f"column '{name}' is {schema[name]}; a number is needed where it is multiplied or compared.")
+    return column.cast(pl.Float64)

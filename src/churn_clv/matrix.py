@@ -1,0 +1,55 @@
+"""Population x features at given cutoffs: the one table that training, scoring and serving share."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import polars as pl
+
+from churn_clv import features, population, timeline
+from churn_clv.timeline import Definitions
+
+# What stands before the features.
+KEYS = ("customer_id", "cutoff", "eligible", "reason")
+
+
+def build(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *, eligible_only: bool = False) -> pl.DataFrame:
+    """The matrix of the known customers among ``pairs`` (``customer_id``, ``cutoff``).
+
+    Returns KEYS and the features of ``features.names(definitions)`` (Float64, null where undefined), sorted by
+    (cutoff, customer_id) (contract K10). A customer without any event before the cutoff is not known and has no
+    row. With ``eligible_only``, ineligible customers are dropped before the expensive features are computed.
+    """
+    pairs = pairs.sort("cutoff", "customer_id")
+    if eligible_only:
+        pairs = _with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
+    else:
+        pairs = timeline.known_among(frame, pairs)
+    status = _with_eligibility(frame, pairs, definitions)
+    columns = features.build(timeline.Past(frame, pairs), definitions)
+    out = status.hstack(columns.drop("customer_id", "cutoff"))
+    assert out.select("cutoff", "customer_id").rows() == sorted(out.select("cutoff", "customer_id").rows())
+    return out
+
+
+def order_hash(matrix: pl.DataFrame) -> str:
+    """Hash of the rows' keys in order: permuted rows move a bagged model, so the manifest carries it."""
+    keys = matrix.select(pl.concat_str("cutoff", "customer_id", separator="\t")).to_series()
+    digest = hashlib.sha256()
+    for key in keys:
+        digest.update(key.encode())
+        digest.update(b"\n")
+    return digest.hexdigest()[:16]
+
+
+def values(matrix: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
+    """The features as a C-ordered float64 array of shape (rows, columns), NaN where null."""
+    return np.ascontiguousarray(matrix.select(columns).to_numpy().astype(np.float64, copy=False))
+
+
+def _with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    """``pairs`` with ``eligible`` and ``reason``, from purchase days alone."""
+    since = features.build(timeline.Past(frame, pairs), definitions, ("days_since_last_purchase",))
+    eligible, reason = population.eligibility(pl.col("days_since_last_purchase"), pl.col("cutoff"), definitions)
+    return since.select("customer_id", "cutoff", eligible=eligible, reason=reason)

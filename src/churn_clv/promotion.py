@@ -1,0 +1,432 @@
+"""Whether a run becomes champion: its recipe against the rungs and against the incumbent's recipe.
+
+Judged on stored out-of-time predictions of the same customers at the same cutoffs (docs/definitions.md, "Promotion"
+and "Better"), never by scoring a fitted model again. "Ahead" and "behind" mean that the 95% interval of a paired
+bootstrap over customers leaves out 0. It is two-sided, so that of two equal recipes one is found ahead in 2.5% of
+comparisons, and simultaneous over all that one question compares (the bootstrap maximum of |lead| / error). The
+rules and the interval they rest on stay in one file: neither is read without the other.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from churn_clv import metrics
+from churn_clv.errors import UserError
+from churn_clv.metrics import Array, Order
+
+SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")
+LOSSES = ("churn_log_loss", "spend_tweedie_deviance")  # the primary metrics; less is better
+MARGINS = {"churn_auroc": 0.005, "churn_average_precision": 0.01, "spend_gini": 0.01}  # how much lower still passes
+SLOPE_MARGIN = 0.1
+ECE_MARGIN = 0.01
+CONFIDENCE = 0.95
+INFORMING_DRAWS = 200  # for intervals that are shown but decide nothing: within 5% of their width
+KEYS = ["customer_key", "cutoff"]
+
+Index = npt.NDArray[np.intp]
+Statistic = Callable[[Array], Array]  # row weights (draws, rows) -> (draws,)
+
+
+class RungPredictions(TypedDict):
+    """A rung's predictions, one per row of the challenger's frame, in its order; None where it makes none."""
+
+    churn_score: Array | None
+    churn_is_probability: bool
+    spend: Array | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition. ``lead`` is how much better the challenger is (positive = better), with its 95% interval.
+
+    Promotion needs every ``required`` check; the others only inform.
+    """
+
+    name: str
+    passed: bool
+    required: bool
+    text: str
+    lead: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The verdict, why, and what it rests on.
+
+    ``unmatched`` counts predictions of one recipe that the other did not make; ``independent_cutoffs`` those whose
+    label windows do not overlap (None without ``horizon_days``).
+    """
+
+    promote: bool
+    why: str
+    checks: tuple[Check, ...]
+    rows: int
+    customers: int
+    cutoffs: int
+    independent_cutoffs: int | None
+    unmatched: int
+
+
+@dataclass(frozen=True)
+class _Party:
+    """Who predicted, and what: the challenger, the incumbent or a rung."""
+
+    name: str
+    churn: Array | None
+    is_probability: bool
+    spend: Array | None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What happened: the customer of each row as 0..k-1, the row numbers of each cutoff, the labels."""
+
+    customers: Index
+    cutoffs: dict[dt.date, Index]
+    churned: Array
+    spend: Array | None
+
+
+class _Question(NamedTuple):
+    """Is the challenger better than ``other`` on ``metric``, over all cutoffs or at one?"""
+
+    other: str
+    metric: str
+    cutoff: dt.date | None = None
+
+
+class _Lead(NamedTuple):
+    """The answer to a question: both values, the challenger's lead and its interval."""
+
+    question: _Question
+    mine: float
+    theirs: float
+    lead: float
+    low: float
+    high: float
+
+
+def decide(
+    challenger: pl.DataFrame,
+    incumbent: pl.DataFrame | None,
+    rungs: Mapping[str, RungPredictions],
+    *,
+    same_recipe: bool = False,
+    newer_data: bool = False,
+    horizon_days: int | None = None,
+    total_band: tuple[float, float] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> Decision:
+    """Promote, or not, and why.
+
+    ``challenger`` and ``incumbent`` have the columns customer_key, cutoff (Date), churned, churn_probability and,
+    where money is predicted, spend and expected_spend; each (customer_key, cutoff) once. Labels are taken from the
+    challenger. ``rungs`` hold one prediction per row of ``challenger``, in its order.
+
+    Promote when (a) no rung is ahead, on log loss where it has a probability and Tweedie deviance where its spend
+    is never 0, else on AUC and Gini, and the ``SIMPLE_RUNGS`` are behind; and (b) against the incumbent: ahead on a
+    primary metric without being behind on it at any cutoff, or ``same_recipe`` on ``newer_data``; behind on no
+    primary metric; AUC, average precision and Gini lower by no more than ``MARGINS`` (as observed: on a few thousand
+    customers no interval is that narrow). With or without an incumbent, (c) calibration slope, calibration error
+    and total are acceptable, or no further off than the incumbent's (with none, the best rung's). ``total_band``
+    bounds predicted over actual money at the worst cutoff; without it totals are not judged.
+
+    Raises UserError when no row of the incumbent matches, ValueError on malformed frames (a programming error).
+    """
+    mine, rows = _party("challenger", challenger), _rows(challenger)
+    ladder = [_rung(name, given, challenger.height) for name, given in rungs.items()]
+    checks, reference, unmatched = _rung_checks(mine, ladder, rows, draws, seed), _best(ladder, rows), 0
+    if incumbent is not None:
+        both, theirs = _matched(challenger, incumbent)
+        unmatched = challenger.height + incumbent.height - 2 * both.height
+        mine, reference, rows = _party("challenger", both), _party("incumbent", theirs), _rows(both)
+        checks += _incumbent_checks(mine, reference, rows, same_recipe and newer_data, draws, seed)
+    checks += _level_checks(mine, reference, rows, total_band)
+    promote = all(check.passed for check in checks if check.required)
+    independent = None if horizon_days is None else _independent(rows.cutoffs, horizon_days)
+    size = (len(rows.churned), int(rows.customers.max()) + 1, len(rows.cutoffs), independent, unmatched)
+    return Decision(promote, f"{_verdict(checks)} {_basis(*size)}", tuple(checks), *size)
+
+
+# --- the rules ----------------------------------------------------------------------------------
+def _rung_checks(mine: _Party, ladder: Sequence[_Party], rows: _Rows, draws: int, seed: int) -> list[Check]:
+    """Rule (a): one check per rung and kind of prediction, the intervals simultaneous over all of them."""
+    questions = [_Question(rung.name, metric) for rung in ladder for metric in _rung_metrics(mine, rung)]
+    checks = []
+    for lead in _leads(mine, ladder, questions, rows, draws, seed):
+        name, metric = lead.question.other, lead.question.metric
+        if name in SIMPLE_RUNGS:
+            passed = lead.low > 0
+            verdict = f"{name} {'is' if passed else 'is not shown to be'} beaten"
+        else:
+            passed = not lead.high < 0
+            verdict = f"{name} is {'not ' if passed else ''}ahead"
+        checks.append(_check(f"{name}.{metric}", passed, verdict, lead))
+    return checks
+
+
+def _incumbent_checks(mine: _Party, theirs: _Party, rows: _Rows, refresh: bool, draws: int, seed: int) -> list[Check]:
+    """Rule (b). A ``refresh`` (the same recipe on newer data) need not be ahead."""
+    shared = [m for m in (*LOSSES, *MARGINS) if all(_predicts(party, m) for party in (mine, theirs))]
+    primary = [_Question("incumbent", m) for m in shared if m in LOSSES]
+    guards = [_Question("incumbent", m) for m in shared if m in MARGINS]
+    dated = [_Question("incumbent", q.metric, cutoff) for q in primary for cutoff in rows.cutoffs]
+    leads = _leads(mine, [theirs], primary, rows, draws, seed)
+    at_cutoffs = _leads(mine, [theirs], dated, rows, draws, seed, joint=False) if len(rows.cutoffs) > 1 else []
+    late = {lead.question.metric: lead.question.cutoff for lead in at_cutoffs if lead.high < 0}
+    ahead = [lead for lead in leads if lead.low > 0 and lead.question.metric not in late]
+    text = "the challenger is ahead of the incumbent's recipe: " if ahead else "not ahead of the incumbent's recipe: "
+    text += "; ".join(_numbers(lead) for lead in ahead or leads)
+    text += "".join(f"; behind on {metric} at cutoff {cutoff}" for metric, cutoff in late.items())
+    checks = [Check("incumbent.ahead", bool(ahead), not refresh, text)]
+    for lead in leads:
+        verdict = "behind" if lead.high < 0 else "not behind"
+        checks.append(_check(f"incumbent.{lead.question.metric}", verdict == "not behind", verdict, lead))
+    for lead in _leads(mine, [theirs], guards, rows, min(draws, INFORMING_DRAWS), seed, joint=False):
+        metric = lead.question.metric
+        passed = not lead.lead < -MARGINS[metric]  # undefined (one class) is no reason to refuse
+        verdict = f"{'not ' if passed else ''}lower than the incumbent's by more than {MARGINS[metric]}"
+        checks.append(_check(f"incumbent.{metric}", passed, verdict, lead))
+    return checks
+
+
+def _level_checks(mine: _Party, reference: _Party | None, rows: _Rows, band: tuple[float, float] | None) -> list[Check]:
+    """Rule (c): what is measured, how far off it may be, and whether the reference is further off."""
+    checks = []
+    for name, off, limit in (
+        ("calibration_slope", _slope_off, SLOPE_MARGIN),
+        ("churn_ece_above_floor", _ece_off, ECE_MARGIN),
+        ("total_outside_band", partial(_total_off, band=band), 0.0),
+    ):
+        found = off(mine, rows)
+        if found is None:
+            continue
+        other = off(reference, rows) if reference is not None else None
+        text = f"{name}: off by {found:.4f}, at most {limit}"
+        if other is not None and reference is not None:
+            text += f" or the {other:.4f} of {reference.name}"
+        passed = found <= limit or (other is not None and found <= other)
+        checks.append(Check(name, passed, True, text))
+    return checks
+
+
+def _slope_off(party: _Party, rows: _Rows) -> float | None:
+    if party.churn is None or not party.is_probability:
+        return None
+    slope = metrics.calibration_slope(rows.churned, party.churn)
+    return None if slope is None else abs(slope - 1)
+
+
+def _ece_off(party: _Party, rows: _Rows) -> float | None:
+    if party.churn is None or not party.is_probability:
+        return None
+    error = metrics.expected_calibration_error(rows.churned, party.churn)
+    return error - metrics.calibration_floor(party.churn)
+
+
+def _total_off(party: _Party, rows: _Rows, band: tuple[float, float] | None) -> float | None:
+    if band is None or party.spend is None or rows.spend is None:
+        return None
+    pairs = [(party.spend[i].sum(), rows.spend[i].sum()) for i in rows.cutoffs.values()]
+    ratios = [float(predicted / actual) for predicted, actual in pairs if actual > 0]
+    return max((max(band[0] - ratio, ratio - band[1], 0.0) for ratio in ratios), default=0.0)
+
+
+def _verdict(checks: Sequence[Check]) -> str:
+    failed = [check.text for check in checks if check.required and not check.passed]
+    if failed:
+        return f"Not promoted: {'; '.join(failed)}."
+    rungs = "; ".join(c.text for c in checks if "." in c.name and not c.name.startswith("incumbent."))
+    ahead = next((check for check in checks if check.name == "incumbent.ahead"), None)
+    if ahead is None:
+        start = "Promoted: there is no incumbent."
+    elif ahead.passed:
+        start = f"Promoted: {ahead.text}; not worse elsewhere."
+    else:
+        start = f"Promoted (refreshed): the same recipe on newer data and not worse, though {ahead.text}."
+    return f"{start} Rungs: {rungs}." if rungs else f"{start} No rung was compared."
+
+
+def _basis(rows: int, customers: int, cutoffs: int, independent: int | None, unmatched: int) -> str:
+    dates = f"{cutoffs} cutoff{'s' * (cutoffs > 1)}"
+    dates += f" ({independent} independent)" if independent is not None and cutoffs > 1 else ""
+    left = f"; {unmatched:,} that only one of the two recipes made were left out" if unmatched else ""
+    return f"Judged on {rows:,} predictions for {customers:,} customers at {dates}{left}."
+
+
+def _check(name: str, passed: bool, verdict: str, lead: _Lead) -> Check:
+    low, point, high = (x if np.isfinite(x) else None for x in (lead.low, lead.lead, lead.high))
+    return Check(name, passed, True, f"{verdict} on {_numbers(lead)}", point, low, high)
+
+
+def _numbers(lead: _Lead) -> str:
+    return (
+        f"{lead.question.metric} ({lead.mine:.4f} against {lead.theirs:.4f}, "
+        f"lead {lead.lead:.4f}, 95% interval {lead.low:.4f} to {lead.high:.4f})"
+    )
+
+
+# --- the interval -------------------------------------------------------------------------------
+def _leads(
+    mine: _Party, others: Sequence[_Party], questions: Sequence[_Question], rows: _Rows,
+    draws: int, seed: int, joint: bool = True,
+) -> list[_Lead]:  # fmt: skip
+    """Answer the questions by one paired bootstrap; intervals simultaneous over them if ``joint``."""
+    if not questions:
+        return []
+    parties = {party.name: party for party in (mine, *others)}
+    asked = {_Question(who, q.metric, q.cutoff) for q in questions for who in (mine.name, q.other)}
+    drawn = _resample({q: _statistic(parties[q.other], q, rows) for q in sorted(asked, key=str)}, rows, draws, seed)
+    pairs = [(drawn[_Question(mine.name, q.metric, q.cutoff)], drawn[q]) for q in questions]
+    lead = np.stack([(b - a) if q.metric in LOSSES else (a - b) for q, (a, b) in zip(questions, pairs, strict=True)])
+    observed, again = lead[:, 0], lead[:, 1:]
+    again = again[:, np.isfinite(again).all(axis=0)]  # a draw may lack a class
+    error = again.std(axis=1, ddof=1) if again.shape[1] > 1 else np.full(len(questions), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        distance = np.nan_to_num(np.abs(again - observed[:, None]) / error[:, None])
+    if joint:
+        distance = np.broadcast_to(distance.max(axis=0), distance.shape)
+    reach = error * (np.quantile(distance, CONFIDENCE, axis=1) if again.shape[1] else np.nan)
+    return [
+        _Lead(q, float(a[0]), float(b[0]), float(d), float(d - r), float(d + r))
+        for q, (a, b), d, r in zip(questions, pairs, observed, reach, strict=True)
+    ]
+
+
+def _resample(statistics: Mapping[_Question, Statistic], rows: _Rows, draws: int, seed: int) -> dict[_Question, Array]:
+    """Each statistic as observed, then on each draw of customers (with all their cutoffs): (1 + draws,)."""
+    random, count = np.random.default_rng(seed), int(rows.customers.max()) + 1
+    size = max(1, 50_000 // len(rows.customers))  # draws at a time: the weights stay in the cache
+    found = {name: [statistic(np.ones((1, len(rows.customers))))] for name, statistic in statistics.items()}
+    for first in range(0, draws, size):
+        some = min(size, draws - first)
+        picked = random.integers(count, size=(some, count)) + count * np.arange(some)[:, None]
+        times = np.bincount(picked.ravel(), minlength=some * count).reshape(some, count)
+        weights = times.astype(np.float64)[:, rows.customers]
+        for name, statistic in statistics.items():
+            found[name].append(statistic(weights))
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _statistic(party: _Party, question: _Question, rows: _Rows) -> Statistic:
+    """A metric as a function of row weights. Losses are pooled; rankings are made within each cutoff, then averaged."""
+    at = [index for cutoff, index in rows.cutoffs.items() if question.cutoff in (None, cutoff)]
+    if question.metric in LOSSES:
+        index, losses = np.concatenate(at), _losses(party, question.metric, rows)
+        return lambda weights: np.asarray(weights[:, index] @ losses[index] / weights[:, index].sum(axis=1))
+    parts = [_ranking(party, question.metric, rows, index) for index in at]
+    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
+
+
+def _losses(party: _Party, metric: str, rows: _Rows) -> Array:
+    if metric == "churn_log_loss":
+        assert party.churn is not None
+        return metrics.log_losses(rows.churned, party.churn)
+    assert party.spend is not None and rows.spend is not None
+    return metrics.tweedie_deviances(rows.spend, party.spend)
+
+
+def _ranking(party: _Party, metric: str, rows: _Rows, index: Index) -> Statistic:
+    if metric == "spend_gini":
+        assert party.spend is not None and rows.spend is not None
+        spend = rows.spend[index]
+        order, ideal = Order(party.spend[index]), Order(spend)
+        return lambda weights: metrics.normalised_gini(order, ideal, spend, weights[:, index])
+    assert party.churn is not None
+    score, churned = Order(party.churn[index]), rows.churned[index]
+    measure = metrics.auroc if metric == "churn_auroc" else metrics.average_precision
+    return lambda weights: measure(score, churned, weights[:, index])
+
+
+# --- frames to arrays ---------------------------------------------------------------------------
+def _party(name: str, frame: pl.DataFrame) -> _Party:
+    spend = _column(frame, "expected_spend") if _has_money(frame) else None
+    return _Party(name, _column(frame, "churn_probability"), True, spend)
+
+
+def _rung(name: str, given: RungPredictions, height: int) -> _Party:
+    for values in (given["churn_score"], given["spend"]):
+        if values is not None and (len(values) != height or not np.isfinite(values).all()):
+            raise ValueError(f"rung {name}: {len(values)} predictions for {height} rows, or some not finite")
+    return _Party(name, given["churn_score"], given["churn_is_probability"], given["spend"])
+
+
+def _rows(frame: pl.DataFrame) -> _Rows:
+    if frame.is_empty() or frame.select(pl.struct(KEYS).is_duplicated().any()).item():
+        raise ValueError("predictions must have at least one row, and each (customer_key, cutoff) once")
+    customers = (frame["customer_key"].rank("dense").cast(pl.Int64) - 1).to_numpy().astype(np.intp)
+    dates = sorted(frame["cutoff"].unique().to_list())
+    cutoffs = {date: np.flatnonzero((frame["cutoff"] == date).to_numpy()) for date in dates}
+    return _Rows(customers, cutoffs, _column(frame, "churned"), _column(frame, "spend") if _has_money(frame) else None)
+
+
+def _matched(challenger: pl.DataFrame, incumbent: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that both recipes predicted, in one order."""
+    mine = challenger.join(incumbent.select(KEYS), on=KEYS, how="semi").sort(KEYS)
+    theirs = incumbent.join(challenger.select(KEYS), on=KEYS, how="semi").sort(KEYS)
+    if mine.is_empty():
+        raise UserError(
+            f"none of the challenger's {challenger.height:,} predictions matches one of the incumbent's "
+            f"{incumbent.height:,} by customer and cutoff. Run the incumbent's recipe at the challenger's cutoffs, "
+            "or give this question another model_name."
+        )
+    if mine.height != theirs.height:
+        raise ValueError("each (customer_key, cutoff) must stand once in the incumbent's predictions")
+    return mine, theirs
+
+
+def _column(frame: pl.DataFrame, name: str) -> Array:
+    values = frame[name].cast(pl.Float64).to_numpy()
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} of {len(values)} values are null or not finite")
+    return np.asarray(values)
+
+
+def _has_money(frame: pl.DataFrame) -> bool:
+    names = ("spend", "expected_spend")
+    return all(name in frame.columns and frame[name].null_count() < frame.height for name in names)
+
+
+def _predicts(party: _Party, metric: str) -> bool:
+    return (party.spend if metric.startswith("spend") else party.churn) is not None
+
+
+def _rung_metrics(mine: _Party, rung: _Party) -> list[str]:
+    """What a rung is compared on: the loss where its prediction has one, else the ranking."""
+    names = []
+    if rung.churn is not None:
+        names.append("churn_log_loss" if rung.is_probability else "churn_auroc")
+    if rung.spend is not None and mine.spend is not None:
+        names.append("spend_tweedie_deviance" if (rung.spend > 0).all() else "spend_gini")
+    return names
+
+
+def _best(ladder: Iterable[_Party], rows: _Rows) -> _Party | None:
+    """The rung of the lowest log loss, among those that give probabilities."""
+    rated = {
+        float(metrics.log_losses(rows.churned, rung.churn).mean()): rung
+        for rung in ladder
+        if rung.churn is not None and rung.is_probability
+    }
+    return rated[min(rated)] if rated else None
+
+
+def _independent(cutoffs: Iterable[dt.date], horizon_days: int) -> int:
+    """How many cutoffs can be picked so that no two are closer than the horizon."""
+    last, count = None, 0
+    for date in sorted(cutoffs):
+        if last is None or (date - last).days >= horizon_days:
+            last, count = date, count + 1
+    return count

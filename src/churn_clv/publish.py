@@ -1,0 +1,130 @@
+"""Hand a bundle to the service: copy it to ``bundles/<sha256>/``, verify the copy, point CURRENT at it (contract K5).
+
+The service only ever reads this folder. A reader never sees half a bundle: a copy is made under a hidden name,
+flushed to disk, verified and renamed in one step; CURRENT is replaced in one step. Names are the content's own
+hash, so doing it twice, or twice at once, changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from churn_clv.bundle import MANIFEST, verify
+from churn_clv.errors import UserError
+
+CURRENT = "CURRENT"
+_HIDDEN = ".incoming-"
+_ABANDONED_AFTER_SECONDS = 86_400
+
+
+def publish(bundle_folder: str | Path, bundles_root: str | Path) -> str:
+    """Copy, verify and make current; returns the bundle's sha256 (64 hex digits). Raises BundleError if damaged."""
+    sha = keep(bundle_folder, bundles_root).name
+    if _read(Path(bundles_root) / CURRENT) != sha:
+        _replace_text(Path(bundles_root) / CURRENT, sha + "\n")
+    return sha
+
+
+def current(bundles_root: str | Path) -> str | None:
+    """The sha256 that CURRENT names, or None before the first publish. Raises UserError when it is not a sha256."""
+    path = Path(bundles_root) / CURRENT
+    sha = _read(path)
+    if sha is not None and not re.fullmatch("[0-9a-f]{64}", sha):
+        raise UserError(f"{path} does not hold a bundle's sha256. Run `churn-clv publish` to write it again.")
+    return sha
+
+
+def keep(bundle_folder: str | Path, root: str | Path) -> Path:
+    """A verified copy of a bundle at ``root``/<sha256>, made only if it is not there whole; returns its folder."""
+    source, root = Path(bundle_folder), Path(root)
+    manifest = verify(source)
+    target = root / str(manifest["version"])
+    if is_whole(target):
+        return target
+    root.mkdir(parents=True, exist_ok=True)
+    _sweep(root)
+    draft = Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=root))
+    try:
+        _copy(source, draft, [*manifest["files"], MANIFEST])
+        if verify(draft)["version"] != target.name:
+            raise UserError(f"{source} changed while it was copied. Publish again once nothing writes to it.")
+        _move_in(draft, target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return target
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether ``folder`` is named after the bundle it holds and every file matches its manifest."""
+    try:
+        return bool(verify(folder)["version"] == folder.name)
+    except UserError:
+        return False
+
+
+def _copy(source: Path, draft: Path, names: list[str]) -> None:
+    """Copy the named files and flush them to disk; readable by a service that runs as another user."""
+    for name in names:
+        shutil.copyfile(source / name, draft / name)
+        (draft / name).chmod(0o644)
+        _flush(draft / name)
+    draft.chmod(0o755)
+    _flush(draft)
+
+
+def _move_in(draft: Path, target: Path) -> None:
+    """Rename the finished copy into place; if another publisher was first, theirs holds the same bytes."""
+    try:
+        draft.rename(target)
+    except OSError:
+        if is_whole(target):
+            return
+        # What stands there is damaged. It is moved aside first: a folder cannot be replaced in one step.
+        target.rename(Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=target.parent)) / "damaged")
+        draft.rename(target)
+    _flush(target.parent)
+
+
+def _replace_text(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one, also after a power cut."""
+    handle, name = tempfile.mkstemp(prefix=_HIDDEN, dir=path.parent)
+    draft = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.chmod(0o644)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except FileNotFoundError:
+        return None
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sweep(root: Path) -> None:
+    """Remove what a killed publisher left behind a day or more ago."""
+    for path in root.glob(f"{_HIDDEN}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER_SECONDS:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,148 @@
+"""One training from log to champion: train, compare with rungs and incumbent, track, register, promote, publish.
+
+The incumbent is compared recipe against recipe (definition D9): by its stored out-of-time predictions where they are
+about the same rows, else by running its recipe again on this log. No bundle is scored on labels it has seen.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from churn_clv import bundle, config, promotion, publish, tracking, training
+from churn_clv.events import Log
+from churn_clv.models import baseline
+from churn_clv.pseudonym import id_key, key_name
+from churn_clv.tracking import Champion
+from churn_clv.training import Say, Trained
+
+CURRENT = "current_champion"
+
+
+def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
+    """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
+
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, trees.
+    The same recipe on the same data is already champion: nothing is trained and the stored document is returned.
+    Raises UserError before any training where the registered model answers another question.
+    """
+    say("opening the tracking store")
+    tracking.prepare(settings)
+    tracking.check_same_question(settings)
+    say("reading the log")
+    log = read()
+    champion = tracking.champion(settings)
+    if champion and _same(champion, settings, log):
+        publish.publish(champion.bundle, settings.bundles_folder)
+        why = f"already champion: version {champion.version} is this recipe on this data."
+        return champion.document | {"promoted": True, "already_champion": True, "why": why}
+    trained = training.train(log, settings, say)
+    incumbent = _incumbent(champion, trained, log, settings, say)
+    decision = _decide(champion, incumbent, trained, log, settings, say)
+    document = _document(trained, decision, _ladder(trained, incumbent))
+    return _record(settings, trained, document, champion, say)
+
+
+def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
+    same_code = champion.tags.get("churn_clv", bundle.installed()) == bundle.installed()
+    tags = champion.tags
+    return same_code and (tags["recipe_hash"], tags["fingerprint"]) == (settings.recipe_hash, log.fingerprint)
+
+
+def _incumbent(
+    champion: Champion | None, trained: Trained, log: Log, settings: config.Config, say: Say
+) -> pl.DataFrame | None:
+    """The incumbent recipe's predictions of the challenger's rows, keyed by pseudonym; None without a champion."""
+    if champion is None:
+        return None
+    if champion.tags["recipe_hash"] == settings.recipe_hash:
+        # One recipe on one log gives one set of predictions; there is nothing to run again.
+        return tracking.keyed_predictions(settings, trained.oot)
+    same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
+    if same_key and champion.tags["fingerprint"] == log.fingerprint:
+        return champion.oot
+    say("running the incumbent's recipe on this log")
+    stored = yaml.safe_load((champion.bundle / "config.yaml").read_text(encoding="utf-8"))
+    recipe = config.from_dict(stored, where=f"the config of version {champion.version}")
+    again = training.judge(log, recipe, say)
+    return tracking.keyed_predictions(settings, training.out_of_time(again))
+
+
+def _decide(
+    champion: Champion | None, incumbent: pl.DataFrame | None, trained: Trained, log: Log, settings: config.Config,
+    say: Say,
+) -> promotion.Decision:  # fmt: skip
+    say("deciding on promotion")
+    mine = tracking.keyed_predictions(settings, trained.oot)
+    rungs = {
+        name: promotion.RungPredictions(
+            churn_score=r.churn_score, churn_is_probability=r.churn_is_probability, spend=r.spend
+        )
+        for name, r in trained.rungs.items()
+    }
+    newer = champion is not None and log.ends > dt.date.fromisoformat(champion.document["data"]["ends"])
+    return promotion.decide(
+        mine,
+        incumbent,
+        rungs,
+        same_recipe=champion is not None and champion.tags["recipe_hash"] == settings.recipe_hash,
+        newer_data=newer,
+        horizon_days=settings.timeline.horizon_days,
+        draws=settings.promotion.bootstrap_draws,
+        seed=settings.seed,
+    )
+
+
+def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
+    """The ladder with the incumbent's recipe behind this run's, on the rows that both predicted."""
+    if incumbent is None:
+        return trained.ladder
+    spend = None if incumbent["expected_spend"].null_count() else incumbent["expected_spend"].to_numpy()
+    rung = baseline.Rung(CURRENT, incumbent["churn_probability"].to_numpy(), True, spend)
+    money = None if incumbent["spend"].null_count() else incumbent["spend"].to_numpy()
+    found = baseline.metrics_of(rung, incumbent["churned"].to_numpy(), money)
+    return [trained.ladder[0], {"rung": CURRENT, "metrics": found}, *trained.ladder[1:]]
+
+
+def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "run_id": None,
+        "model_version": None,
+        "bundle_version": None,
+        "promoted": decision.promote,
+        "already_champion": False,
+        "why": decision.why,
+        "checks": [asdict(c) for c in decision.checks],
+        "plan": trained.plan.rows(),
+        "plan_note": trained.plan.note,
+        "data": trained.data,
+        "ladder": ladder,
+        "trees": trained.bundle.report["trees"],
+    }
+
+
+def _record(
+    settings: config.Config, trained: Trained, document: dict[str, Any], champion: Champion | None, say: Say
+) -> dict[str, Any]:
+    """Save the bundle, log and register the run, and promote and publish where the verdict says so."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "bundle"
+        sha = bundle.save(trained.bundle, folder)
+        bundle.load_bundle(folder)  # what cannot be loaded again is never registered
+        say("recording the run in MLflow")
+        run_id = tracking.log_run(settings, trained, document | {"bundle_version": sha}, folder)
+        version = tracking.register(settings, run_id, folder)
+        document |= {"run_id": run_id, "model_version": str(version), "bundle_version": sha}
+        tracking.keep_document(settings, run_id, document)
+        if document["promoted"]:
+            say("promoting and publishing")
+            tracking.promote(settings, version, document["why"], champion.version if champion else None)
+            publish.publish(folder, settings.bundles_folder)
+    return document

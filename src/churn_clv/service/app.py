@@ -1,0 +1,149 @@
+"""The FastAPI application: two endpoints and the contract that describes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+
+from churn_clv.service.answers import SHOWN, Unacceptable, answer
+from churn_clv.service.contract import (
+    MAX_BODY_BYTES,
+    MAX_CUSTOMERS,
+    MAX_EVENTS,
+    Band,
+    LoadedModel,
+    ModelInfo,
+    PredictRequest,
+    PredictResponse,
+    Problem,
+    Problems,
+    Refusal,
+    RefusedBundle,
+)
+from churn_clv.service.gate import INTERNAL
+from churn_clv.service.holder import Holder, Loaded
+
+if TYPE_CHECKING:
+    from churn_clv.bundle import Bundle
+
+Clock = Callable[[], dt.datetime]
+
+SCHEMAS = "#/components/schemas/{model}"
+NOT_READY = "No verified model is loaded yet; GET /model says why. Try again later."
+RETRY_SECONDS = 5
+DESCRIPTION = (
+    "Churn probability and expected spend of customers from their raw events. Send each customer's complete history; "
+    f"at most {MAX_CUSTOMERS:,} customers, {MAX_EVENTS:,} events and {MAX_BODY_BYTES:,} bytes a request."
+)
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    413: {"model": Refusal, "description": f"The body is larger than {MAX_BODY_BYTES:,} bytes."},
+    415: {"model": Refusal, "description": "The body is not plain application/json."},
+    422: {"model": Problems, "description": "The body is not JSON, or something in it is wrong: where and what."},
+    503: {"model": Refusal, "description": "No verified model is loaded yet."},
+}
+
+
+def utc_now() -> dt.datetime:
+    """The server's clock."""
+    return dt.datetime.now(dt.UTC)
+
+
+def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
+    """The application that answers with what ``holder`` has loaded."""
+    app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
+    # Predictions run in threads so that the event loop goes on; more at once than processors only wait for each other.
+    limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
+
+    @app.post(
+        "/predict",
+        response_model=PredictResponse,
+        responses=REFUSALS,
+        summary="Predictions for a list of customers",
+        openapi_extra={"requestBody": _request_body()},
+    )
+    async def predict(request: Request) -> Response:
+        loaded = holder.loaded
+        if loaded is None:
+            raise HTTPException(503, NOT_READY, {"Retry-After": str(RETRY_SECONDS)})
+        body = await request.body()
+        return await to_thread.run_sync(_predict, body, loaded.bundle, clock(), limiter=limiter)
+
+    @app.get("/model", summary="What is loaded")
+    async def model() -> ModelInfo:
+        return _info(holder)
+
+    @app.exception_handler(Exception)
+    async def internal(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": INTERNAL}, status_code=500)
+
+    standard = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """FastAPI's document and the request's schema: the body is read by pydantic itself, straight from the bytes."""
+        document = standard()
+        own = PredictRequest.model_json_schema(ref_template=SCHEMAS)
+        document["components"]["schemas"] |= own.pop("$defs") | {"PredictRequest": own}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    return app
+
+
+def _predict(body: bytes, bundle: Bundle, now: dt.datetime) -> Response:
+    """Bytes in, bytes out; runs in a thread. Floats are written with all the digits that tell them apart."""
+    try:
+        request = PredictRequest.model_validate_json(body)
+        return Response(answer(request, bundle, now).model_dump_json(), media_type="application/json")
+    except ValidationError as error:
+        shown = error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]
+        problems = [Problem(loc=["body", *e["loc"]], msg=e["msg"], type=e["type"]) for e in shown]
+        return _refusal(problems, error.error_count())
+    except Unacceptable as error:
+        return _refusal(list(error.problems[:SHOWN]), len(error.problems))
+
+
+def _refusal(problems: list[Problem], count: int) -> Response:
+    return JSONResponse(Problems(detail=problems, errors=count).model_dump(mode="json"), status_code=422)
+
+
+def _request_body() -> dict[str, Any]:
+    reference = {"$ref": SCHEMAS.format(model="PredictRequest")}
+    return {"required": True, "content": {"application/json": {"schema": reference}}}
+
+
+def _info(holder: Holder) -> ModelInfo:
+    loaded, refused = holder.loaded, holder.refused
+    return ModelInfo(
+        ready=loaded is not None,
+        model=_describe(loaded) if loaded else None,
+        last_refused=RefusedBundle(bundle=refused.name, why=refused.why, at=refused.at) if refused else None,
+    )
+
+
+def _describe(loaded: Loaded) -> LoadedModel:
+    bundle = loaded.bundle
+    edges = (0.0, *bundle.reference.band_edges)
+    bands = zip(bundle.reference.band_names, edges, [*edges[1:], None], strict=True)
+    ladder = bundle.report.get("ladder", [])
+    return LoadedModel(
+        version=bundle.version,
+        dataset=bundle.config.dataset,
+        horizon_days=bundle.horizon_days,
+        currency=bundle.currency,
+        trained_through=bundle.trained_through,
+        base_rate=bundle.base_rate,
+        bands=[Band(name=name, at_least=low, below=high) for name, low, high in bands],
+        features=list(bundle.features),
+        definitions=bundle.definitions.model_dump(mode="json"),
+        metrics=next((rung["metrics"] for rung in ladder if rung["rung"] == "champion"), {}),
+        libraries=bundle.manifest.get("libraries", {}),
+        loaded_at=loaded.at,
+    )

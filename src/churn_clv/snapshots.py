@@ -1,0 +1,34 @@
+"""Matrix and labels at many cutoffs: what training learns from and is judged on. Services never reach this."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import polars as pl
+
+from churn_clv import config, labels, matrix, timeline
+from churn_clv.events import Log
+from churn_clv.timeline import Definitions
+
+
+def build(log: Log, cutoffs: Sequence[dt.date], definitions: Definitions) -> pl.DataFrame:
+    """The matrix of the eligible customers at every cutoff, sorted by (cutoff, customer_id); no labels yet."""
+    pairs = timeline.pairs_of(log.frame["customer_id"].unique(), cutoffs)
+    return matrix.build(log.frame, pairs, definitions, eligible_only=True)
+
+
+def with_labels(
+    log: Log, snapshots: pl.DataFrame, settings: config.Config, known_by: dt.date | None = None
+) -> pl.DataFrame:
+    """Add the label columns, counting only what was known by ``known_by`` (default: all that the log holds)."""
+    found = labels.build(
+        log.frame,
+        snapshots.select("customer_id", "cutoff"),
+        settings.targets,
+        settings.timeline.horizon_days,
+        minor_units=log.rules.minor_units,
+        ends=log.ends,
+        known_by=known_by,
+    )
+    return snapshots.hstack(found.drop("customer_id", "cutoff"))

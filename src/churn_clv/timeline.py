@@ -1,0 +1,345 @@
+"""Time: what is past, what is future, and which cutoffs are learnt from.
+
+The only module that compares an event's time with a cutoff. A cutoff is a local midnight, held as the date of
+the day that starts there: past is [.., cutoff), a window is [cutoff - w, cutoff), the future is
+[cutoff, cutoff + horizon). They tile. An event with a ``known_at`` is past only once both its time and its
+``known_at`` are before the cutoff.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from churn_clv import config, events
+from churn_clv.errors import UserError
+
+# Multiples of the horizon that the windows cover; each is rounded to whole weeks (definition D5).
+WINDOW_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+# Fewer training cutoffs than this, and stopping shares its cutoff with calibration (contract K3).
+FEW_TRAIN_CUTOFFS = 3
+
+
+class Definitions(BaseModel):
+    """All that decides what a number means; frozen into the bundle and shared by training and serving.
+
+    ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
+    columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizon_days: int
+    active_within_days: int
+    min_history_days: int
+    windows_days: tuple[int, ...]
+    rules: events.Rules
+    starts: dict[str, dt.date]
+    columns: tuple[str, ...]
+    event_types: tuple[str, ...]
+    families: tuple[str, ...] | None
+    exclude: tuple[str, ...]
+    censored_gap_days: int
+
+    @property
+    def horizon_window_days(self) -> int:
+        """The window nearest to the horizon."""
+        return min(self.windows_days, key=lambda w: (abs(w - self.horizon_days), w))
+
+    @property
+    def purchases_start(self) -> dt.date:
+        """The first day from which purchases are complete."""
+        return self.starts["purchase"]
+
+
+def default_windows(horizon_days: int) -> tuple[int, ...]:
+    """Window lengths in whole weeks, scaled with the horizon, shortest first."""
+    weeks = {max(1, round(horizon_days * m / 7)) for m in WINDOW_MULTIPLES}
+    return tuple(sorted(7 * w for w in weeks))
+
+
+def define(log: events.Log, settings: config.Config, as_of: dt.date) -> Definitions:
+    """Freeze the definitions, learning what must be learnt (the 90% gap) from the log before ``as_of``."""
+    starts = dict(log.starts)
+    if "purchase" not in starts:
+        kinds = ", ".join(sorted(starts)) or "none"
+        raise UserError(f"the log has no 'purchase' events (event types: {kinds}). Map event_type to 'purchase'.")
+    return Definitions(
+        horizon_days=settings.timeline.horizon_days,
+        active_within_days=settings.population.active_within_days,
+        min_history_days=settings.timeline.min_history_days or settings.timeline.horizon_days,
+        windows_days=tuple(sorted(set(settings.features.windows_days or ())))
+        or default_windows(settings.timeline.horizon_days),
+        rules=log.rules,
+        starts=starts,
+        columns=_columns_in_use(log),
+        event_types=tuple(sorted(starts)),
+        families=settings.features.families,
+        exclude=settings.features.exclude,
+        censored_gap_days=gap_quantile(log.frame, as_of),
+    )
+
+
+def _columns_in_use(log: events.Log) -> tuple[str, ...]:
+    """The optional columns that purchases hold (for ``value``: that any event holds)."""
+    bought = log.frame.filter(pl.col("event_type") == "purchase")
+    return tuple(c for c in sorted(log.columns) if (log.frame if c == "value" else bought)[c].count() > 0)
+
+
+# --- past and future ----------------------------------------------------------------------------
+def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFrame:
+    """Every customer at every cutoff: ``customer_id``, ``cutoff``, sorted by (cutoff, customer_id)."""
+    ids = pl.DataFrame({"customer_id": sorted(set(customers))}, schema={"customer_id": pl.String})
+    days = pl.DataFrame({"cutoff": sorted(set(cutoffs))}, schema={"cutoff": pl.Date})
+    return days.join(ids, how="cross").select("customer_id", "cutoff")
+
+
+class Past:
+    """A customer's history as it was known at a cutoff; the only door through which features see events.
+
+    ``pairs`` (``customer_id``, ``cutoff``) are the rows asked for; the position of a pair is its ``row``.
+    """
+
+    def __init__(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> None:
+        self.pairs = pairs
+        # Group keys are small integers: joining and grouping strings costs several times as much.
+        ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
+        self._pairs = (
+            pairs.with_row_index("row").join(ids, on="customer_id", how="left").select("row", "customer", "cutoff").lazy()
+        )
+        latest = pairs["cutoff"].max() if pairs.height else None
+        day = pl.col("time").dt.date()
+        late = pl.col("known_at").dt.date()
+        # Where nothing became known late, the day alone says what a cutoff sees, at half the cost.
+        self._seen = ("seen",) if frame["known_at"].count() else ()
+        self._events = (
+            frame.lazy()
+            .with_columns(day=day, seen=pl.max_horizontal(day, late))
+            .filter(pl.col("seen") < pl.lit(latest, dtype=pl.Date))
+            .join(ids.lazy(), on="customer_id", how="inner")
+            .drop("customer_id")
+        )
+
+    def by(
+        self,
+        *keys: str,
+        where: pl.Expr,
+        sums: Mapping[str, pl.Expr] | None = None,
+        maxima: Mapping[str, pl.Expr] | None = None,
+    ) -> pl.LazyFrame:
+        """Events ``where`` holds, one row per pair, day and ``keys``, as seen at the pair's cutoff.
+
+        Returns ``row``, ``age_days`` (days from the event's day to the cutoff, at least 1), ``weekday`` (1 = Monday),
+        ``keys``, and the ``sums`` (Int64) and ``maxima`` of per-event expressions. Events are reduced to days before
+        they meet the cutoffs, which is exact because a cutoff is a midnight.
+        """
+        added = [e.cast(pl.Int64).sum().alias(name) for name, e in (sums or {}).items()]
+        highest = [e.max().alias(name) for name, e in (maxima or {}).items()]
+        rows = (
+            self._events.filter(where)
+            .group_by("customer", "day", *self._seen, *keys)
+            .agg(*added, *highest)
+            .join(self._pairs, on="customer", how="inner")
+            .filter(pl.col(self._seen[0] if self._seen else "day") < pl.col("cutoff"))
+            .with_columns(
+                age_days=(pl.col("cutoff") - pl.col("day")).dt.total_days().cast(pl.Int32),
+                weekday=pl.col("day").dt.weekday(),
+            )
+            .drop("customer", "cutoff", "day", *self._seen)
+        )
+        if not self._seen:
+            return rows
+        # Events of one day that became known on different days are seen apart until both are known.
+        return rows.group_by("row", "age_days", "weekday", *keys).agg(
+            *(pl.col(name).sum() for name in (sums or {})), *(pl.col(name).max() for name in (maxima or {}))
+        )
+
+
+def future(
+    frame: pl.DataFrame, pairs: pl.DataFrame, horizon_days: int, known_by: dt.date | None = None
+) -> pl.LazyFrame:
+    """Events in [cutoff, cutoff + horizon) of each pair's customer, with the pair's ``row`` and the event's ``day``.
+
+    With ``known_by``, events that only became known at or after that midnight are left out: a label learnt from
+    at a test cutoff may hold only what was known then.
+    """
+    day = pl.col("time").dt.date()
+    first, last = pairs["cutoff"].min(), pairs["cutoff"].max()
+    rows = frame.lazy().with_columns(day=day)
+    if known_by is not None:
+        rows = rows.filter(pl.col("known_at").is_null() | (pl.col("known_at").dt.date() < known_by))
+    window_end = pl.col("cutoff") + pl.duration(days=horizon_days)
+    return (
+        rows.filter(pl.col("day") >= pl.lit(first, dtype=pl.Date))
+        .filter(pl.col("day") < pl.lit(last, dtype=pl.Date) + pl.duration(days=horizon_days))
+        .join(pairs.with_row_index("row").lazy(), on="customer_id", how="inner")
+        .filter((pl.col("day") >= pl.col("cutoff")) & (pl.col("day") < window_end))
+    )
+
+
+def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:
+    """Whether a customer's local day is a purchase occasion (definition D2).
+
+    It is when it has a purchase and same-day reversals leave money standing; an order of zero is one too.
+    """
+    return (purchases > 0) & ((returns == 0) | (net > 0))
+
+
+def first_event_dates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Per customer the first midnight at which any event of theirs is past: ``customer_id``, ``known_from``."""
+    seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    return frame.group_by("customer_id").agg(known_from=seen.min() + pl.duration(days=1))
+
+
+def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The ``pairs`` (``customer_id``, ``cutoff``) with any event before the cutoff, sorted by (cutoff, customer_id)."""
+    return (
+        pairs.join(first_event_dates(frame), on="customer_id", how="inner")
+        .filter(pl.col("known_from") <= pl.col("cutoff"))
+        .select("customer_id", "cutoff")
+        .sort("cutoff", "customer_id")
+    )
+
+
+# --- the rhythm of the population ---------------------------------------------------------------
+def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int:
+    """Days within which ``share`` of the gaps between purchase days end, from the log before ``as_of``.
+
+    Kaplan-Meier with each customer's open gap as censored and one weight per customer (definition D27): finished
+    gaps alone are biased short. Where the curve does not fall that far, the longest gap seen.
+    """
+    days = (
+        frame.lazy()
+        .filter(pl.col("event_type") == "purchase")
+        .select("customer_id", day=pl.col("time").dt.date())
+        .filter(pl.col("day") < as_of)
+        .unique()
+        .sort("customer_id", "day")
+        .with_columns(end=pl.col("day").shift(-1).over("customer_id"))
+        .with_columns(closed=pl.col("end").is_not_null(), gap=(pl.col("end").fill_null(as_of) - pl.col("day")))
+        .with_columns(gap=pl.col("gap").dt.total_days(), weight=1.0 / pl.len().over("customer_id"))
+        .group_by("gap", "closed")
+        .agg(pl.col("weight").sort().sum())
+        .sort("gap")
+        .collect()
+    )
+    if days.is_empty():
+        return 1
+    at_risk, alive = float(days["weight"].sum()), 1.0
+    for (gap,), rows in days.group_by("gap", maintain_order=True):
+        ended = float(rows.filter("closed")["weight"].sum())
+        alive *= 1.0 - ended / at_risk if at_risk > 0 else 1.0
+        at_risk -= float(rows["weight"].sum())
+        if alive <= 1.0 - share + 1e-12:
+            return int(gap)  # type: ignore[call-overload]
+    return int(days["gap"].max())  # type: ignore[arg-type]
+
+
+# --- the temporal plan --------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Plan:
+    """Which cutoffs train, stop, calibrate and test, and which the shipped model learns from.
+
+    Every slice's label window ends at or before the next slice's cutoff (embargo, definition D7).
+    """
+
+    horizon_days: int
+    train: tuple[dt.date, ...]
+    stopping: dt.date
+    calibration: dt.date
+    test: dt.date
+    judged: tuple[dt.date, ...]
+    shipped: tuple[dt.date, ...]
+    ends: dt.date
+    note: str | None
+
+    def label_ends(self, cutoff: dt.date) -> dt.date:
+        """The day after the last day of a cutoff's label window."""
+        return cutoff + dt.timedelta(days=self.horizon_days)
+
+    @property
+    def until_calibration(self) -> tuple[dt.date, ...]:
+        """Cutoffs whose labels end by the calibration cutoff: what the calibrated model learns from."""
+        return tuple(c for c in self.judged if self.label_ends(c) <= self.calibration)
+
+    @property
+    def all_cutoffs(self) -> tuple[dt.date, ...]:
+        """Every cutoff that needs a snapshot."""
+        every = {*self.train, self.stopping, self.calibration, self.test, *self.judged, *self.shipped}
+        return tuple(sorted(every))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The plan as a table: role, first and last cutoff, number of cutoffs, the end of the last label window."""
+        parts = [
+            ("train", self.train),
+            ("stopping", (self.stopping,)),
+            ("calibration", (self.calibration,)),
+            ("judged refit", self.judged),
+            ("test", (self.test,)),
+            ("shipped refit", self.shipped),
+        ]
+        return [
+            {
+                "role": role,
+                "first_cutoff": cutoffs[0].isoformat(),
+                "last_cutoff": cutoffs[-1].isoformat(),
+                "cutoffs": len(cutoffs),
+                "labels_end": self.label_ends(cutoffs[-1]).isoformat(),
+            }
+            for role, cutoffs in parts
+        ]
+
+
+def make_plan(starts: dt.date, ends: dt.date, settings: config.Timeline) -> Plan:
+    """The temporal plan of a log that is complete in [starts, ends).
+
+    Test is the last cutoff whose labels are complete; calibration, stopping and training each lie at least one
+    horizon earlier (contract K3). Raises UserError where the labels do not fit, saying what would.
+    """
+    step, horizon = settings.step_days, settings.horizon_days
+    earliest = starts + dt.timedelta(days=settings.min_history_days or horizon)
+    test = ends - dt.timedelta(days=horizon)
+    calibration = test - dt.timedelta(days=horizon)
+    stopping, note = calibration - dt.timedelta(days=horizon), None
+    train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
+    if len(train) < FEW_TRAIN_CUTOFFS:
+        stopping, note = calibration, "history is short: stopping and calibration share one cutoff"
+        train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
+    if not train:
+        raise UserError(_does_not_fit(starts, ends, settings))
+    return Plan(
+        horizon_days=horizon,
+        train=train,
+        stopping=stopping,
+        calibration=calibration,
+        test=test,
+        judged=_steps_back(calibration, earliest, step, settings.max_train_cutoffs),
+        shipped=_steps_back(test, earliest, step, settings.max_train_cutoffs),
+        ends=ends,
+        note=note,
+    )
+
+
+def _steps_back(newest: dt.date, earliest: dt.date, step: int, most: int) -> tuple[dt.date, ...]:
+    room = (newest - earliest).days
+    count = min(most, room // step + 1) if room >= 0 else 0
+    return tuple(newest - dt.timedelta(days=step * k) for k in reversed(range(count)))
+
+
+def _does_not_fit(starts: dt.date, ends: dt.date, settings: config.Timeline) -> str:
+    """Why no plan fits, with the horizon or the history that would."""
+    have = (ends - starts).days
+    history = settings.min_history_days
+    need = 3 * settings.horizon_days + (history or settings.horizon_days)
+    best = (have - history) // 3 if history else have // 4
+    fits = f"a horizon of {best} days or less would fit" if best >= 1 else "no horizon fits"
+    return (
+        f"the labels do not fit: the log covers {have} days ({starts} to {ends}), and a horizon of "
+        f"{settings.horizon_days} days needs {need} (history, training, calibration and test windows that do not "
+        f"overlap). With this log {fits}; or add {need - have} days of history."
+    )

@@ -1,0 +1,24 @@
+"""Runs, registered bundles and aliases in MLflow; the only package that imports mlflow.
+
+A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verified copy: our own code never calls
+``pyfunc.load_model``, which runs what the artifact says.
+"""
+
+from churn_clv.tracking import quiet as quiet
+from churn_clv.tracking.question import check_same_question
+from churn_clv.tracking.registry import Champion, champion, fetch, promote, register
+from churn_clv.tracking.runs import keep_document, keyed_predictions, log_run
+from churn_clv.tracking.store import prepare
+
+__all__ = [
+    "Champion",
+    "champion",
+    "check_same_question",
+    "fetch",
+    "keep_document",
+    "keyed_predictions",
+    "log_run",
+    "prepare",
+    "promote",
+    "register",
+]

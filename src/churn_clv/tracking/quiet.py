@@ -1,0 +1,13 @@
+"""Settings that MLflow reads when it is imported, so this module comes first. A user's own settings win."""
+
+import os
+
+# No telemetry; no pickle, as a second line of defence; no progress bars nor stories of Alembic and pip.
+for _name, _value in {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+}.items():
+    os.environ.setdefault(_name, _value)

@@ -1,0 +1,234 @@
+"""Registered bundles and their aliases: register, compare with, promote and fetch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import mlflow
+import polars as pl
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from churn_clv.bundle import BundleError, verify
+from churn_clv.config import Config
+from churn_clv.errors import UserError, nearest
+from churn_clv.publish import is_whole, keep
+from churn_clv.tracking import question
+from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS, code_version
+from churn_clv.tracking.store import connect, locked
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "horizon_days", "code_version", "code_hash", "id_key")
+REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
+Found = TypeVar("Found")
+MISSING = "RESOURCE_DOES_NOT_EXIST"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The registered version behind the alias ``champion``, with what a comparison needs.
+
+    ``tags`` are the version's (recipe_hash, fingerprint, question, bundle_sha256, ...), ``document`` the stored
+    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key.
+    """
+
+    version: int
+    run_id: str
+    tags: dict[str, str]
+    document: dict[str, Any]
+    bundle: Path
+    oot: pl.DataFrame
+
+
+def champion(config: Config) -> Champion | None:
+    """The current champion of the config's question, or None before the first promotion.
+
+    Raises UserError where its run's artifacts are gone, BundleError where its bundle is damaged.
+    """
+    client = connect(config)
+    found = _by_alias(client, config.registered_name, CHAMPION)
+    if found is None:
+        return None
+    with TemporaryDirectory() as folder:
+        run = client.get_run(str(found.run_id))
+        document = _download(config, f"{run.info.artifact_uri}/{DOCUMENT}", Path(folder))
+        predictions = _download(config, f"{run.info.artifact_uri}/{PREDICTIONS}", Path(folder))
+        return Champion(
+            version=int(found.version),
+            run_id=str(found.run_id),
+            tags=dict(found.tags),
+            document=json.loads(document.read_text(encoding="utf-8")),
+            bundle=_fetch(config, found),
+            oot=pl.read_parquet(predictions, memory_map=False),
+        )
+
+
+def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
+    """Store a bundle as a new version of the question's registered model, alias ``challenger``; returns its number.
+
+    Raises UserError where the name belongs to another question, BundleError where the bundle is damaged.
+    """
+    client, folder = connect(config), Path(bundle_folder)
+    run, sha, name = client.get_run(run_id), verify(folder)["version"], config.registered_name
+    _own_name(client, config)
+    tags = {key: run.data.tags[key] for key in KEPT_TAGS if key in run.data.tags}
+    tags |= {"bundle_sha256": sha, question.TAG: question.tags(config)[question.TAG]}
+    logged = client.create_logged_model(
+        run.info.experiment_id, name="bundle", source_run_id=run_id, tags=tags, model_type="churn_clv bundle"
+    )
+    with _finalized(client, logged.model_id), TemporaryDirectory() as draft:
+        described = Model(run_id=run_id, model_id=logged.model_id)
+        _write_model(Path(draft), folder, described)
+        client.log_model_artifacts(logged.model_id, str(Path(draft) / "model"))
+    source = f"models:/{logged.model_id}"
+    version = client.create_model_version(
+        name, source, run_id, tags=tags, description=_about(sha), await_creation_for=0, model_id=logged.model_id
+    )
+    client.set_registered_model_alias(name, CHALLENGER, version.version)
+    return int(version.version)
+
+
+def promote(config: Config, version: int, why: str, over: int | None) -> None:
+    """Move the alias ``champion`` to ``version`` and keep ``why`` as its tag.
+
+    ``over`` is the version it was compared with (None: there was no champion). Raises UserError where another has
+    become champion since, or where the version answers another question.
+    """
+    client, name = connect(config), config.registered_name
+    found = _version(client, name, str(version))
+    if found.tags.get(question.TAG) != question.tags(config)[question.TAG]:
+        raise UserError(f"version {version} of '{name}' answers another question than this config. Train again.")
+    with locked(config):
+        reigning = _by_alias(client, name, CHAMPION)
+        now = int(reigning.version) if reigning else None
+        if now not in (over, version):
+            raise UserError(
+                f"'{name}': version {now} became champion while this run was compared with {over or 'none'}. "
+                f"Train again to compare with it."
+            )
+        client.set_model_version_tag(name, str(version), "why", why[:5000])
+        client.set_registered_model_alias(name, CHAMPION, str(version))
+        challenger = _by_alias(client, name, CHALLENGER)
+        if challenger is not None and int(challenger.version) == version:
+            client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def fetch(config: Config, version_or_alias: int | str = CHAMPION) -> Path:
+    """A verified copy of a registered bundle in ``out``/cache/<sha256>.
+
+    An alias is resolved to a version once: it may move meanwhile. The copy matters: MLflow gives a local store's own
+    files, which may change after they were verified. Raises UserError for an unknown version, BundleError for damage.
+    """
+    client = connect(config)
+    return _fetch(config, _version(client, config.registered_name, str(version_or_alias)))
+
+
+def _fetch(config: Config, found: ModelVersion) -> Path:
+    sha, cache = found.tags.get("bundle_sha256", ""), Path(config.out) / "cache"
+    if sha and is_whole(cache / sha):
+        return cache / sha
+    client = connect(config)
+    uri = client.get_model_version_download_uri(found.name, found.version)
+    with TemporaryDirectory() as folder:
+        bundle = _download(config, f"{uri}/artifacts/bundle", Path(folder))
+        if verify(bundle)["version"] != sha:
+            raise BundleError(
+                f"version {found.version} of '{found.name}' is not the bundle that was registered (its tag names "
+                f"{sha[:12] or 'none'}). Promote another version, or train again."
+            )
+        return keep(bundle, cache)
+
+
+def _download(config: Config, uri: str, folder: Path) -> Path:
+    """One artifact, copied into ``folder``."""
+    try:
+        got = mlflow.artifacts.download_artifacts(
+            artifact_uri=uri, dst_path=str(folder), tracking_uri=config.tracking_uri
+        )
+    except (MlflowException, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"MLflow's artifact {uri} cannot be read: {reason} If the champion's files are gone, remove its alias "
+            f"(`{CHAMPION}` of '{config.registered_name}') on MLflow's page and train again."
+        ) from error
+    return Path(got)
+
+
+def _version(client: MlflowClient, name: str, version_or_alias: str) -> ModelVersion:
+    """Resolve a number or an alias, or explain what there is."""
+    if not version_or_alias.isdigit():
+        found = _by_alias(client, name, version_or_alias)
+        if found is not None:
+            return found
+        model = _or_none(lambda: client.get_registered_model(name))
+        hint = nearest(version_or_alias, model.aliases) if model else " Run `churn-clv train` first."
+        raise UserError(f"'{name}' has no alias '{version_or_alias}'.{hint}")
+    found = _or_none(lambda: client.get_model_version(name, version_or_alias))
+    if found is None:
+        there = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+        raise UserError(f"'{name}' has no version {version_or_alias}.{nearest(version_or_alias, there)}")
+    return found
+
+
+def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    return _or_none(lambda: client.get_model_version_by_alias(name, alias))
+
+
+def _or_none(ask: Callable[[], Found]) -> Found | None:
+    """The answer, or None where MLflow says that there is no such thing."""
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code in (MISSING, "INVALID_PARAMETER_VALUE"):
+            return None
+        raise
+
+
+def _own_name(client: MlflowClient, config: Config) -> None:
+    """Make the registered model with its question on it, or check that the existing one asks the same."""
+    about = f"Churn and spend of {config.dataset}'s customers over {config.timeline.horizon_days} days (churn_clv)."
+    try:
+        client.create_registered_model(config.registered_name, tags=question.tags(config), description=about)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        question.check_same_question(config)
+
+
+@contextmanager
+def _finalized(client: MlflowClient, model_id: str) -> Iterator[None]:
+    """Leave no logged model PENDING: READY at the end, FAILED on any error."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):
+            client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+        raise
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+
+
+def _write_model(draft: Path, bundle_folder: Path, described: Model) -> None:
+    """``draft``/model: MLflow's description, the reviewers' wrapper and the bundle. No input example: no customer."""
+    shutil.copytree(bundle_folder, draft / "bundle")
+    version, _ = code_version()
+    mlflow.pyfunc.save_model(
+        path=str(draft / "model"),
+        mlflow_model=described,
+        python_model=str(REVIEWER_MODEL),
+        artifacts={"bundle": str(draft / "bundle")},
+        pip_requirements=["churn-clv[lab]" if version == "unknown" else f"churn-clv[lab]=={version}"],
+    )
+
+
+def _about(sha: str) -> str:
+    return f"Bundle {sha}. Load it with `churn_clv.load_bundle`; the pyfunc wrapper beside it is for looking only."

@@ -1,0 +1,120 @@
+"""The tracking store: made once under a lock, reached by one client."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from churn_clv.config import Config
+from churn_clv.errors import UserError
+
+LOCK_SECONDS = 120
+REACH_SECONDS = 5
+
+
+def prepare(config: Config) -> str:
+    """Make the store and the experiment where they are missing; returns the experiment's id. Cheap the second time.
+
+    SQLite is created under a file lock (two processes that migrate an empty database at once break it) and set to
+    write-ahead logging. Raises UserError where the store cannot be reached or opened.
+    """
+    database = _sqlite_file(config.tracking_uri)
+    if database is None:
+        _reach(config.tracking_uri)
+        return experiment(config)
+    with locked(config):
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        return experiment(config)
+
+
+def experiment(config: Config) -> str:
+    """The id of the config's experiment (default: the registered model's name), made if missing."""
+    name, client = config.tracking.experiment or config.registered_name, connect(config)
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=_artifact_root(config)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # another process was faster
+    if found is None or found.lifecycle_stage == "deleted":
+        raise UserError(
+            f"the MLflow experiment '{name}' was deleted. Restore it (`mlflow experiments restore`) or give another "
+            f"tracking.experiment."
+        )
+    return str(found.experiment_id)
+
+
+def connect(config: Config) -> MlflowClient:
+    """A client of the config's tracking store and registry, which are also made MLflow's defaults in this process.
+
+    The defaults are needed: MLflow resolves a ``models:/`` address through them, whichever client asks.
+    """
+    uri = config.tracking_uri
+    try:
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except (MlflowException, sqlite3.Error) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"the tracking store {_without_password(uri)} cannot be opened: {reason} Give MLFLOW_TRACKING_URI or "
+            f"tracking.uri an sqlite:/// or http:// address."
+        ) from error
+
+
+@contextmanager
+def locked(config: Config) -> Iterator[None]:
+    """Hold the store's file lock on this machine (``out``/mlflow.lock); raises UserError after two minutes."""
+    database = _sqlite_file(config.tracking_uri)
+    path = (database or Path(config.out).resolve() / "mlflow.db").with_suffix(".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise UserError(f"another process has held {path} for {LOCK_SECONDS} s. Wait for it, or stop it.") from None
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The database file of an SQLite address (three slashes: relative, four: absolute), None for other stores."""
+    found = re.fullmatch(r"sqlite(\+\w+)?:///([^?]+)(\?.*)?", uri)
+    return Path(found[2]).resolve() if found else None
+
+
+def _artifact_root(config: Config) -> str | None:
+    """Where artifacts go: a server decides itself, any other store gets ``out``/artifacts (not ./mlruns)."""
+    if config.tracking_uri.startswith("http"):
+        return None
+    return (Path(config.out).resolve() / "artifacts").as_uri()
+
+
+def _reach(uri: str) -> None:
+    """Ask a server for a sign of life, because MLflow itself would retry for minutes. Any answer will do."""
+    if not uri.startswith("http"):
+        return
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError:
+        return
+    except OSError as error:
+        raise UserError(
+            f"the tracking server {_without_password(uri)} does not answer ({error}). Start it, or correct "
+            f"MLFLOW_TRACKING_URI or tracking.uri."
+        ) from None
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)

@@ -1,0 +1,209 @@
+"""The configuration: complete defaults, overlays, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from churn_clv import config
+from churn_clv.canonical import LOG_SCHEMA
+from churn_clv.errors import UserError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+DEFAULT = (CONFIGS / "default.yaml").read_text(encoding="utf-8")
+
+
+def mapped(amount: Any) -> dict[str, Any]:
+    return {"dataset": "x", "events": {"sources": {"s": {"path": "s.csv", "map": {"amount": amount}}}}}
+
+
+def overlay(folder: Path, text: str, name: str = "mine.yaml") -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def keys(model: BaseModel) -> dict[str, Any]:
+    """The keys of a section, its sections inside; dictionaries and lists stand for themselves."""
+    fields = {name: getattr(model, name) for name in type(model).model_fields}
+    return {name: keys(value) if isinstance(value, BaseModel) else None for name, value in fields.items()}
+
+
+def same_keys(written: Any, expected: dict[str, Any] | None, path: str = "") -> None:
+    if expected is not None:
+        assert list(written) == list(expected) or set(written) == set(expected), path
+        for name, inner in expected.items():
+            same_keys(written[name], inner, f"{path}.{name}")
+
+
+def test_default_yaml_has_every_key_with_its_default() -> None:
+    written = yaml.safe_load(DEFAULT)
+    assert "# dataset:" in DEFAULT and "dataset" not in written
+    same_keys(written | {"dataset": "x"}, keys(config.Config(dataset="x")))
+    loaded = config.from_dict(written | {"dataset": "x"})
+    assert loaded.model_copy(update={"targets": {}}) == config.Config(dataset="x")
+
+
+def test_every_setting_is_commented_where_it_first_stands() -> None:
+    commented: set[str] = set()
+    for line in DEFAULT.splitlines():
+        if found := re.match(r"\s*(\w+): *[^\s#]", line):
+            assert "#" in line or found[1] in commented, line
+        commented |= set(re.findall(r"(\w+):.*#", line))
+
+
+def test_the_default_targets() -> None:
+    targets = config.from_dict(yaml.safe_load(DEFAULT) | {"dataset": "x"}).targets
+    assert targets["churned"].events == config.Predicate(column="event_type", is_in=("purchase",))
+    assert (targets["churned"].measure, targets["churned"].at_least) == ("absent", None)
+    assert targets["spend"].events.is_in == ("purchase", "return")
+    assert (targets["spend"].measure, targets["spend"].at_least) == ("amount", 0)
+
+
+def test_the_commented_examples_are_valid_and_complete() -> None:
+    block = "\n".join(re.findall(r"^  # (.*)$", DEFAULT, flags=re.MULTILINE))
+    parsed = config.from_dict({"dataset": "x", "events": yaml.safe_load(block)}).events
+    assert parsed.identity is not None
+    source, identity, attributes = parsed.sources["orders"], parsed.identity, parsed.attributes["demographics"]
+    assert set(source.map) == set(LOG_SCHEMA)
+    assert source.model_fields_set == set(config.Source.model_fields) - {"table"}
+    assert attributes.model_fields_set == set(config.Attributes.model_fields) - {"table"}
+    assert identity.model_fields_set == set(config.Identity.model_fields) - {"table", "format", "separator"}
+
+
+@pytest.mark.parametrize(
+    ("name", "horizon", "active"),
+    [("completejourney", 28, 56), ("cdnow", 90, 180), ("online_retail", 60, 180)],
+)
+def test_shipped_configs_load(name: str, horizon: int, active: int) -> None:
+    loaded = config.load(CONFIGS / f"{name}.yaml")
+    assert (loaded.timeline.horizon_days, loaded.population.active_within_days) == (horizon, active)
+    assert loaded.registered_name == f"churn-clv-{name}-h{horizon}"
+    assert set(loaded.targets) == {"churned", "spend"}
+    assert config.from_dict(yaml.safe_load(config.to_yaml(loaded))) == loaded
+
+
+def test_overlays_merge_left_to_right(tmp_path: Path) -> None:
+    first = overlay(tmp_path, "dataset: a\ntimeline: {horizon_days: 56, step_days: 14}\n", "1.yaml")
+    second = overlay(tmp_path, "timeline: {horizon_days: 84}\nevents:\n", "2.yaml")
+    loaded = config.load(first, second)
+    assert (loaded.timeline.horizon_days, loaded.timeline.step_days, loaded.dataset) == (84, 14, "a")
+    assert loaded.events == config.Events()
+
+
+def test_an_overlay_replaces_a_mapping_whole_and_keeps_the_others(tmp_path: Path) -> None:
+    first = overlay(tmp_path, yaml.safe_dump(mapped({"multiply": ["a", "b"]})), "1.yaml")
+    text = "events: {sources: {s: {map: {amount: {constant: 1}, time: t}}}}"
+    found = config.load(first, overlay(tmp_path, text, "2.yaml")).events.sources["s"].map
+    assert found == {"amount": config.Constant(constant=1), "time": "t"}
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"dataset": "x", "timelin": {}}, "unknown key 'timelin'. Did you mean 'timeline'?"),
+        (
+            {"dataset": "x", "timeline": {"horizon_day": 1}},
+            "unknown key 'timeline.horizon_day'. Did you mean 'horizon_days'?",
+        ),
+        (
+            {"dataset": "x", "models": {"churn": {"num_leafs": 1}}},
+            "unknown key 'models.churn.num_leafs'. Did you mean 'num_leaves'?",
+        ),
+        (
+            {"dataset": "x", "events": {"sources": {"path": {"path": "a", "map": {}, "mapp": {}}}}},
+            "unknown key 'events.sources.path.mapp'. Did you mean 'map'?",
+        ),
+        ({}, "dataset: required, and not given."),
+        ({"dataset": "a/b"}, "dataset: expected letters, digits, '_', '.' and '-' only, such as my-shop."),
+        (
+            {"dataset": "x", "events": {"sources": {"s": {"map": {}}}}},
+            "events.sources.s: give exactly one of path (files) and table (of the adapter).",
+        ),
+        (
+            {"dataset": "x", "events": {"sources": {"s": {"path": "a", "separator": "||", "map": {}}}}},
+            "events.sources.s.separator: String should have at most 1 character.",
+        ),
+        ({"dataset": "x", "events": {"duplicates": "no"}}, "events.duplicates: Input should be 'keep' or 'drop'."),
+        *[
+            (
+                mapped(bad),
+                "events.sources.s.map.amount: not a mapping; expected a column name or one of "
+                "{multiply}, {constant}, {when}.",
+            )
+            for bad in (3, None, ["a"], {"multiplly": ["a", "b"]}, {})
+        ],
+        (mapped({"multiply": ["a"]}), "events.sources.s.map.amount.multiply.1: required, and not given."),
+        (mapped({"constant": [1]}), "events.sources.s.map.amount.constant: expected text, a number or true/false."),
+        (
+            mapped({"when": {"column": "a", "equals": 1}, "then": "b", "els": "c"}),
+            "unknown key 'events.sources.s.map.amount.els'. Did you mean 'else'?",
+        ),
+        (
+            mapped({"when": {"column": "a", "equals": 1}, "then": {"eval": "b"}}),
+            "events.sources.s.map.amount.then: not a mapping; expected a column name or one of "
+            "{multiply}, {constant}, {when}.",
+        ),
+        (
+            mapped({"when": {"column": "a", "equals": 1, "less_than": 2}, "then": "b"}),
+            "events.sources.s.map.amount.when: give exactly one of equals, starts_with, less_than.",
+        ),
+    ],
+)
+def test_each_mistake_gives_one_line(values: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as caught:
+        config.from_dict(values)
+    assert str(caught.value) == f"config: 1 setting(s) refused.\n  {line}"
+
+
+def test_constants_keep_their_type() -> None:
+    for value in ("x", 1, 1.5, True):
+        found = config.from_dict(mapped({"constant": value})).events.sources["s"].map["amount"]
+        assert isinstance(found, config.Constant)
+        assert (found.constant, type(found.constant)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [1", "is not valid YAML"), ("- 1", "expected keys and values at the top, found list")],
+)
+def test_files_that_are_no_config(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        config.load(overlay(tmp_path, text))
+
+
+def test_a_missing_file_and_an_unreadable_one_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config file not found: .*none\.yaml"):
+        config.load(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"dataset: caf\xe9")
+    with pytest.raises(UserError, match=r"latin\.yaml cannot be read"):
+        config.load(tmp_path / "latin.yaml")
+
+
+def test_sections_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        config.Config(dataset="x").timeline.horizon_days = 3  # type: ignore[misc]
+
+
+def test_the_recipe_hash_follows_what_is_learnt_only() -> None:
+    base = config.Config(dataset="x")
+    for same in ({"out": "o"}, {"service": {"port": 1}}, {"events": {"folder": "f"}}, {"models": {"threads": 1}}):
+        assert config.from_dict({"dataset": "x"} | same).recipe_hash == base.recipe_hash
+    for other in ({"seed": 8}, {"timeline": {"horizon_days": 7}}, {"events": {"duplicates": "drop"}}):
+        assert config.from_dict({"dataset": "x"} | other).recipe_hash != base.recipe_hash
+
+
+def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("CHURN_CLV_BUNDLES", raising=False)
+    plain = config.Config(dataset="x", out=str(tmp_path))
+    assert plain.tracking_uri == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
+    assert plain.bundles_folder == tmp_path / "bundles"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    monkeypatch.setenv("CHURN_CLV_BUNDLES", "/served")
+    assert plain.tracking_uri == "http://mlflow:5000"
+    assert plain.bundles_folder == Path("/served")

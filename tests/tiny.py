@@ -1,0 +1,127 @@
+"""A small bundle made without training: real definitions, boosters of five trees fitted to a made-up rule."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import random
+from typing import Any
+
+import httpx
+import lightgbm as lgb
+import numpy as np
+import polars as pl
+
+from churn_clv import bundle, config, matrix, timeline
+from churn_clv.events import Rules, canonical
+from churn_clv.models.predict import Head
+from churn_clv.timeline import Definitions
+
+START = dt.date(2023, 1, 2)
+TRAINED_THROUGH = dt.date(2024, 6, 3)
+ZONE = "America/New_York"
+TYPES = ("purchase", "return", "visit", "survey")
+COLUMNS = ("amount", "category", "channel", "discount", "order_id", "product_id", "quantity", "value")
+HORIZON = 28
+
+
+def definitions(**changes: Any) -> Definitions:
+    """Definitions of a shop in New York with two other kinds of events."""
+    values: dict[str, Any] = {
+        "horizon_days": HORIZON,
+        "active_within_days": 56,
+        "min_history_days": HORIZON,
+        "windows_days": (7, 14, 28, 56, 112, 224),
+        "rules": Rules(ZONE, "USD", 2),
+        "starts": dict.fromkeys(TYPES, START),
+        "columns": COLUMNS,
+        "event_types": TYPES,
+        "families": None,
+        "exclude": (),
+        "censored_gap_days": 60,
+    }
+    return Definitions(**values | changes)
+
+
+def plain_log(customers: int = 80, seed: int = 1, until: dt.date = TRAINED_THROUGH) -> pl.DataFrame:
+    """Plain event columns of random customers from START to ``until``: times without a zone, money in dollars."""
+    draw = random.Random(seed)
+    rows = [row for number in range(customers) for row in _history(f"c{number:03d}", draw, until)]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _history(name: str, draw: random.Random, until: dt.date) -> list[dict[str, Any]]:
+    days = (until - START).days
+    rows = []
+    for number in range(draw.randint(1, 30)):
+        time = dt.datetime.combine(START, dt.time()) + dt.timedelta(minutes=draw.randrange(days * 1440))
+        kind = draw.choices(TYPES, (6, 1, 3, 1))[0]
+        money = kind in ("purchase", "return")
+        rows.append(
+            {
+                "customer_id": name,
+                "time": time,
+                "event_type": kind,
+                "amount": draw.randint(0, 20_000) / 100 if money else None,
+                "order_id": f"{name}-{number}" if money else None,
+                "product_id": f"p{draw.randint(0, 9)}" if money else None,
+                "category": draw.choice(("tea", "cups", "books")) if money else None,
+                "quantity": float(draw.randint(1, 5)) if money else None,
+                "discount": draw.randint(0, 300) / 100 if kind == "purchase" else None,
+                "channel": draw.choice(("web", "store")),
+                "value": float(draw.randint(0, 10)) if kind == "survey" else None,
+            }
+        )
+    return rows
+
+
+def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
+    """A bundle with a churn and a spend head; another ``seed`` gives another model."""
+    terms = definitions(**changes)
+    frame = canonical(plain_log(), terms.rules)
+    cutoffs = [TRAINED_THROUGH - dt.timedelta(days=7 * k) for k in range(8)]
+    pairs = timeline.known_among(frame, timeline.pairs_of(frame["customer_id"].unique(), cutoffs))
+    rows = matrix.build(frame, pairs, terms).filter("eligible")
+    columns = tuple(c for c in rows.columns if c not in matrix.KEYS)
+    values = matrix.values(rows, columns)
+    draw = np.random.default_rng(seed)
+    since = rows["days_since_last_purchase"].to_numpy()
+    churned = (since + draw.normal(0, 15, len(since)) > 25).astype(float)
+    spend = np.where(churned > 0, 0.0, draw.gamma(2.0, 30.0, len(since)))
+    churn = Head("churned", HORIZON, "probability", _booster(values, churned, "binary", seed), 0.05, 1.1)
+    heads = (churn, Head("spend", HORIZON, "amount", _booster(values, spend / 30, "tweedie", seed), scale=30.0))
+    settings = config.from_dict({"dataset": "tiny"})
+    reference = bundle.make_reference(churn.predict(values), churned, settings.bundle)
+    ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
+    return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
+
+
+def _booster(values: Any, label: Any, objective: str, seed: int) -> lgb.Booster:
+    settings = {"objective": objective, "num_leaves": 7, "min_data_in_leaf": 5, "verbose": -1, "seed": seed,
+                "num_threads": 1, "deterministic": True}  # fmt: skip
+    return lgb.train(settings, lgb.Dataset(values, label), num_boost_round=5)
+
+
+class Client:
+    """An application in this process, over the same bytes as over a network."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def get(self, path: str) -> httpx.Response:
+        """The answer to a GET."""
+        return self._send("GET", path)
+
+    def post(self, path: str, body: Any = None, content: Any = None, **headers: str) -> httpx.Response:
+        """The answer to a POST of ``body`` as JSON, or of ``content`` as it is; ``content_type=...`` names a header."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = json.dumps(body).encode() if content is None else content
+        return self._send("POST", path, content=raw, headers={"content-type": "application/json"} | named)
+
+    def _send(self, method: str, path: str, **what: Any) -> httpx.Response:
+        async def call() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://service") as client:
+                return await client.request(method, path, **what)
+
+        return asyncio.run(call())
