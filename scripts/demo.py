@@ -25,7 +25,7 @@ from churn_clv import config, events
 
 CLI = [sys.executable, "-m", "churn_clv.cli"]
 NOT_PROMOTED = 3
-READY_SECONDS = 90
+READY_SECONDS = 180
 
 
 def main(configs: list[str]) -> int:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from churn_clv.training import Trained
 
 
+# The data set's name where a frame comes without a config.
+FRAME = "frame"
+
+
 def read_log(*sources: Any, settings: config.Config | None = None) -> events.Log:
     """The event log of config files (paths of YAML overlays), of a Config, or of one pandas or Polars frame.
 
@@ -29,7 +33,7 @@ def read_log(*sources: Any, settings: config.Config | None = None) -> events.Log
         return events.read_log(config.load(*sources))
     if len(sources) != 1:
         raise UserError("read_log takes config files, one Config, or one frame.")
-    own = settings or config.load()
+    own = settings or config.load(dataset=FRAME)
     return events.from_frame(sources[0], events.rules_of(own.events), own.events.ends)
 
 
@@ -46,7 +50,7 @@ def compute_features(
     customer_id). ``log_starts`` is the day from which the log is complete (default: its first day): a window that
     reaches before it is null.
     """
-    own = settings or config.load()
+    own = settings or config.load(dataset=FRAME)
     log = read_log(frame, settings=own)
     cutoffs = [_date(c) for c in ([cutoff] if isinstance(cutoff, str | dt.date) else cutoff)]
     definitions = timeline.define(log, own, as_of=min(cutoffs))

@@ -375,10 +375,10 @@ def default_text() -> str:
     return (Path(__file__).parents[2] / "configs" / DEFAULT).read_text(encoding="utf-8")
 
 
-def load(*paths: str | Path) -> Config:
-    """Merge default.yaml and the given overlays, left to right, and check the result.
+def load(*paths: str | Path, **settings: Any) -> Config:
+    """Merge default.yaml, the given overlays, left to right, and ``settings`` by section; check the result.
 
-    Raises UserError naming the file, the key, the nearest known key and what is expected.
+    ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError naming the file, the key, the nearest known key and what is expected.
     """
     merged: dict[str, Any] = _parse(default_text(), DEFAULT)
     for path in paths:
@@ -389,7 +389,7 @@ def load(*paths: str | Path) -> Config:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"config file {path} cannot be read: {error}.") from None
         merged = _merge(merged, _parse(text, str(path)))
-    return from_dict(merged, where=" + ".join(str(p) for p in paths) or DEFAULT)
+    return from_dict(_merge(merged, settings), where=" + ".join(str(p) for p in paths) or DEFAULT)
 
 
 def from_dict(values: dict[str, Any], where: str = "config") -> Config:
@@ -403,7 +403,7 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
 
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML; ``load`` of it gives an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True, exclude_unset=False), sort_keys=False)
+    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:

@@ -14,7 +14,9 @@ from churn_clv.timeline import Definitions
 KEYS = ("customer_id", "cutoff", "eligible", "reason")
 
 
-def build(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *, eligible_only: bool = False) -> pl.DataFrame:
+def build(
+    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *, eligible_only: bool = False
+) -> pl.DataFrame:
     """The matrix of the known customers among ``pairs`` (``customer_id``, ``cutoff``).
 
     Returns KEYS and the features of ``features.names(definitions)`` (Float64, null where undefined), sorted by
@@ -23,10 +25,10 @@ def build(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *,
     """
     pairs = pairs.sort("cutoff", "customer_id")
     if eligible_only:
-        pairs = _with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
+        pairs = with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
     else:
         pairs = timeline.known_among(frame, pairs)
-    status = _with_eligibility(frame, pairs, definitions)
+    status = with_eligibility(frame, pairs, definitions)
     columns = features.build(timeline.Past(frame, pairs), definitions)
     out = status.hstack(columns.drop("customer_id", "cutoff"))
     assert out.select("cutoff", "customer_id").rows() == sorted(out.select("cutoff", "customer_id").rows())
@@ -48,8 +50,8 @@ def values(matrix: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
     return np.ascontiguousarray(matrix.select(columns).to_numpy().astype(np.float64, copy=False))
 
 
-def _with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
-    """``pairs`` with ``eligible`` and ``reason``, from purchase days alone."""
+def with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
+    """``pairs`` with ``eligible`` and ``reason``, in their order, from purchase days alone: cheap."""
     since = features.build(timeline.Past(frame, pairs), definitions, ("days_since_last_purchase",))
     eligible, reason = population.eligibility(pl.col("days_since_last_purchase"), pl.col("cutoff"), definitions)
     return since.select("customer_id", "cutoff", eligible=eligible, reason=reason)

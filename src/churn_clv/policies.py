@@ -146,9 +146,11 @@ def _judge_column(
 ) -> None:
     origin = source.map[column]
     named = f"column '{origin}'" if isinstance(origin, str) else f"map.{column}"
-    problem = f"have a {column} (from {named}) that is not {EXPECTED.get(column, 'text or a whole number')}"
+    example = ""
     if bad is not None and column in TIMES:
-        problem += f", such as {sieve.sift(plain.select(column, bad=bad)).filter('bad')[column].first()!s:.40}"
+        example = f", such as {sieve.sift(plain.select(column, bad=bad)).filter('bad')[column].first()!s:.40}"
+    expected = EXPECTED.get(column, "text or a whole number")
+    problem = f"have an unreadable {column} ({named}){example}; expected {expected}"
     sieve.meet(f"unparsable_{column}", bad, events.unparsable, problem, "Correct them or set events.unparsable: drop.")
 
 

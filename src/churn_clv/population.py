@@ -9,7 +9,9 @@ from churn_clv.timeline import Definitions
 LAPSED, PROSPECT, SHORT = "lapsed", "prospect", "history_too_short"
 
 
-def eligibility(days_since_last_purchase: pl.Expr, cutoff: pl.Expr, definitions: Definitions) -> tuple[pl.Expr, pl.Expr]:
+def eligibility(
+    days_since_last_purchase: pl.Expr, cutoff: pl.Expr, definitions: Definitions
+) -> tuple[pl.Expr, pl.Expr]:
     """Expressions ``eligible`` (bool) and ``reason`` (null where eligible), elementwise per known customer.
 
     ``days_since_last_purchase`` is null for a customer who never bought; ``cutoff`` is a date.

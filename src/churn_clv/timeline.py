@@ -52,6 +52,16 @@ class Definitions(BaseModel):
         return min(self.windows_days, key=lambda w: (abs(w - self.horizon_days), w))
 
     @property
+    def long_window_days(self) -> int:
+        """The longest window but one (the only one where there is one): a year's habit before it is half null."""
+        return self.windows_days[-2:][0]
+
+    @property
+    def two_windows_days(self) -> tuple[int, ...]:
+        """The window nearest to the horizon and the long one, each once, shortest first."""
+        return tuple(sorted({self.horizon_window_days, self.long_window_days}))
+
+    @property
     def purchases_start(self) -> dt.date:
         """The first day from which purchases are complete."""
         return self.starts["purchase"]
@@ -110,7 +120,10 @@ class Past:
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
         self._pairs = (
-            pairs.with_row_index("row").join(ids, on="customer_id", how="left").select("row", "customer", "cutoff").lazy()
+            pairs.with_row_index("row")
+            .join(ids, on="customer_id", how="left")
+            .select("row", "customer", "cutoff")
+            .lazy()
         )
         latest = pairs["cutoff"].max() if pairs.height else None
         day = pl.col("time").dt.date()
@@ -208,7 +221,7 @@ def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
 # --- the rhythm of the population ---------------------------------------------------------------
 def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int:
-    """Days within which ``share`` of the gaps between purchase days end, from the log before ``as_of``.
+    """Days within which ``share`` of the gaps between purchase days end, from what was known before ``as_of``.
 
     Kaplan-Meier with each customer's open gap as censored and one weight per customer (definition D27): finished
     gaps alone are biased short. Where the curve does not fall that far, the longest gap seen.
@@ -216,8 +229,8 @@ def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int
     days = (
         frame.lazy()
         .filter(pl.col("event_type") == "purchase")
+        .filter(pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()) < as_of)
         .select("customer_id", day=pl.col("time").dt.date())
-        .filter(pl.col("day") < as_of)
         .unique()
         .sort("customer_id", "day")
         .with_columns(end=pl.col("day").shift(-1).over("customer_id"))
@@ -236,7 +249,7 @@ def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int
         alive *= 1.0 - ended / at_risk if at_risk > 0 else 1.0
         at_risk -= float(rows["weight"].sum())
         if alive <= 1.0 - share + 1e-12:
-            return int(gap)  # type: ignore[call-overload]
+            return int(gap)
     return int(days["gap"].max())  # type: ignore[arg-type]
 
 
@@ -264,8 +277,12 @@ class Plan:
 
     @property
     def until_calibration(self) -> tuple[dt.date, ...]:
-        """Cutoffs whose labels end by the calibration cutoff: what the calibrated model learns from."""
-        return tuple(c for c in self.judged if self.label_ends(c) <= self.calibration)
+        """The newest cutoffs whose labels end by the calibration cutoff: what the calibrated model learns from.
+
+        As many as the judged model learns from, where the plan has them; at least the training cutoffs.
+        """
+        ended = [c for c in sorted({*self.train, *self.judged}) if self.label_ends(c) <= self.calibration]
+        return tuple(ended[-max(len(self.judged), len(self.train)) :])
 
     @property
     def all_cutoffs(self) -> tuple[dt.date, ...]:

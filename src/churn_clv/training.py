@@ -196,12 +196,12 @@ def describe(log: Log, judged: Judged, settings: config.Config) -> dict[str, Any
 def label_return_rate(log: Log, judged: Judged, settings: config.Config) -> tuple[float | None, int]:
     """Share of those labelled churned who bought again within the confirmation window, and its days (D6).
 
-    Measured at the cutoffs of the plan whose confirmation window lies inside the log.
+    Measured at the newest cutoff of the plan whose confirmation window lies inside the log.
     """
     horizon = settings.timeline.horizon_days
     within = CONFIRM_HORIZONS * horizon
     newest = log.ends - dt.timedelta(days=horizon + within)
-    matured = [c for c in judged.plan.all_cutoffs if c <= newest]
+    matured = [c for c in judged.plan.all_cutoffs if c <= newest][-1:]
     rows = _labelled(log, _at(judged.snapshots, matured), settings, judged.targets, None)
     churned = rows[labels.column("churned", horizon)]
     return labels.return_rate(log.frame, rows.select("customer_id", "cutoff"), churned, horizon, within), within

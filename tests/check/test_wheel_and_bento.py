@@ -162,7 +162,7 @@ def service(clean: Clean, bento: str) -> Iterator[Service]:
         )
     started = Service(f"http://127.0.0.1:{port}", bundles)
     try:
-        started.wait("/livez", 200, 60)
+        started.wait("/livez", 200, 120)
         yield started
     finally:
         print(log.read_text(encoding="utf-8", errors="replace")[-3000:])

@@ -15,15 +15,17 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+import tiny
 
 from churn_clv import config, events, figures, timeline, tracking
-from churn_clv.bundle import FORMAT, Bundle, BundleError, Reference, verify
+from churn_clv.bundle import FORMAT, Bundle, BundleError, Reference, load_bundle, verify
 from churn_clv.errors import UserError
 from churn_clv.metrics import METRIC_KEYS, churn_metrics, spend_metrics
 from churn_clv.pseudonym import id_key, pseudonyms
@@ -119,19 +121,25 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def copy_database(there: Path, here: Path) -> None:
+    with closing(sqlite3.connect(there)) as old, closing(sqlite3.connect(here)) as new:
+        old.backup(new)
+
+
 @pytest.fixture
 def out(empty_store: Path, tmp_path: Path) -> Path:
     """A fresh copy of the prepared store."""
     folder = tmp_path / "out"
     folder.mkdir()
-    with sqlite3.connect(empty_store / "mlflow.db") as old, sqlite3.connect(folder / "mlflow.db") as new:
-        old.backup(new)
+    copy_database(empty_store / "mlflow.db", folder / "mlflow.db")
+    with closing(sqlite3.connect(folder / "mlflow.db")) as new:
         new.execute("UPDATE experiments SET artifact_location = ?", ((folder / "artifacts").as_uri(),))
+        new.commit()
     return folder
 
 
 def test_prepare_uses_write_ahead_logging_and_our_artifact_folder(empty_store: Path) -> None:
-    with sqlite3.connect(empty_store / "mlflow.db") as connection:
+    with closing(sqlite3.connect(empty_store / "mlflow.db")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     toy = connect(settings(empty_store)).get_experiment_by_name("churn-clv-toy-h28")
     assert toy.artifact_location == (empty_store / "artifacts").as_uri()
@@ -143,10 +151,11 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     monkeypatch.setattr(figures, "draw", DRAW)
     toy = settings(out)
     trained, bundle = a_training(toy), a_bundle(tmp_path / "bundle", "one")
-    run = connect(toy).get_run(tracking.log_run(toy, trained, {"ladder": trained.ladder}, bundle))
+    ladder = [*trained.ladder, {"rung": "current_champion", "metrics": {"churn_auroc": 0.7, "spend_gini": None}}]
+    run = connect(toy).get_run(tracking.log_run(toy, trained, {"ladder": ladder}, bundle))
     assert run.info.status == "FINISHED"
     judged, recency = (step["metrics"] for step in trained.ladder)
-    expected = {k: v for k, v in judged.items() if v is not None}
+    expected = {k: v for k, v in judged.items() if v is not None} | {"current_champion/churn_auroc": 0.7}
     expected |= {f"recency_rule/{k}": v for k, v in recency.items() if v is not None}
     assert run.data.metrics == pytest.approx(expected)
     assert run.data.params["timeline.horizon_days"] == "28"
@@ -168,7 +177,7 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
 
 def test_no_customer_id_reaches_mlflow(out: Path, tmp_path: Path) -> None:
     toy = settings(out)
-    run_id, _, _ = log_and_register(toy, tmp_path / "bundle")
+    log_and_register(toy, tmp_path / "bundle")
     names = [name.encode() for name in CUSTOMERS]
     held = [path for path in out.rglob("*") if path.is_file() and any(n in path.read_bytes() for n in names)]
     assert held == []
@@ -211,9 +220,9 @@ def test_aliases_move_and_a_version_is_found_by_number_or_alias(out: Path, tmp_p
     tracking.promote(toy, second, "better", over=first)
     assert client.get_registered_model(toy.registered_name).aliases == {"champion": 2}
     assert tracking.fetch(toy) == tracking.fetch(toy, second) == tracking.fetch(toy, "2") != tracking.fetch(toy, 1)
-    with pytest.raises(UserError, match="no alias 'champoin'. Did you mean 'champion'"):
+    with pytest.raises(UserError, match=r"no alias 'champoin'\. Did you mean 'champion'"):
         tracking.fetch(toy, "champoin")
-    with pytest.raises(UserError, match="no version 9. Known: 1, 2"):
+    with pytest.raises(UserError, match=r"no version 9\. Known: 1, 2"):
         tracking.fetch(toy, 9)
 
 
@@ -247,7 +256,7 @@ def test_another_question_is_refused_before_training(out: Path, over: dict[str, 
     assert said in str(refused.value)
 
 
-def test_other_settings_ask_the_same_question_and_another_question_cannot_be_registered(out: Path, tmp_path: Path) -> None:
+def test_other_settings_ask_the_same_question_and_another_one_is_not_registered(out: Path, tmp_path: Path) -> None:
     toy = settings(out, model_name="mine")
     run_id, version, bundle = log_and_register(toy, tmp_path / "bundle")
     tracking.check_same_question(settings(out, model_name="mine", seed=8, features={"exclude": ["a"]}))
@@ -315,12 +324,29 @@ def test_a_bundle_changed_in_the_store_is_refused_and_the_verified_copy_still_se
         tracking.fetch(toy, version)
 
 
+def test_a_reviewer_can_open_the_model_with_mlflow_alone(out: Path, tiny_folder: Path) -> None:
+    import mlflow  # not above: our own settings for it come first
+
+    toy, events_frame = settings(out), tiny.plain_log(customers=20).to_pandas()
+    run_id = tracking.log_run(toy, a_training(toy), {}, tiny_folder)
+    version = tracking.register(toy, run_id, tiny_folder)
+    connect(toy)
+    model = mlflow.pyfunc.load_model(f"models:/{toy.registered_name}/{version}")
+    answers = model.predict(events_frame, params=None)
+    expected = load_bundle(tiny_folder).score(events_frame, tiny.TRAINED_THROUGH)
+    assert answers.equals(expected)
+    assert answers["churn_probability"].notna().any()
+    logged = Path(mlflow.artifacts.download_artifacts(f"models:/{toy.registered_name}/{version}"))
+    assert sorted(p.suffix for p in logged.rglob("*") if p.suffix in (".pkl", ".pickle", ".joblib", ".skops")) == []
+    assert "churn-clv[lab]" in (logged / "requirements.txt").read_text()
+
+
 def test_a_champion_whose_files_are_gone_is_explained(out: Path, tmp_path: Path) -> None:
     toy = settings(out)
     _, version, _ = log_and_register(toy, tmp_path / "bundle")
     tracking.promote(toy, version, "first", over=None)
     next(out.rglob("oot_predictions.parquet")).unlink()
-    with pytest.raises(UserError, match="cannot be read.*remove its alias"):
+    with pytest.raises(UserError, match=r"cannot be read.*remove its alias"):
         tracking.champion(toy)
 
 
@@ -363,8 +389,7 @@ def server(empty_store: Path, tmp_path: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    with sqlite3.connect(empty_store / "mlflow.db") as old, sqlite3.connect(tmp_path / "server.db") as new:
-        old.backup(new)
+    copy_database(empty_store / "mlflow.db", tmp_path / "server.db")
     command = [
         sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", address.rsplit(":")[-1],
         "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path / 'server.db'}",

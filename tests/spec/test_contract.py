@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import logging
@@ -150,7 +151,7 @@ def test_equal_events_without_an_id_all_count(client: Client) -> None:
 
 
 def test_the_order_of_events_does_not_matter(client: Client) -> None:
-    events = buys("2024-03-01", "2024-05-01", "2024-06-01") + [{"time": "2024-05-09", "event_type": "visit"}]
+    events = [*buys("2024-03-01", "2024-05-01", "2024-06-01"), {"time": "2024-05-09", "event_type": "visit"}]
     assert one(client, events) == one(client, events[::-1])
 
 
@@ -161,10 +162,9 @@ def test_an_offset_is_converted_and_none_means_local(client: Client) -> None:
 
 
 def test_events_that_the_logs_policy_leaves_out_are_counted(holder: Holder, tiny_bundle: Bundle) -> None:
-    strict = tiny_bundle.definitions.model_copy(
-        update={"rules": type(tiny_bundle.definitions.rules)("America/New_York", "USD", 2, zero_amount="drop")}
-    )
-    holder.loaded = Loaded(Bundle(**{**vars(tiny_bundle), "definitions": strict}), NOW)
+    dropping = dataclasses.replace(tiny_bundle.definitions.rules, zero_amount="drop")
+    changed = tiny_bundle.definitions.model_copy(update={"rules": dropping})
+    holder.loaded = Loaded(dataclasses.replace(tiny_bundle, definitions=changed), NOW)
     client = Client(gated(create_app(holder, lambda: NOW)))
     got = one(client, [*buys("2024-06-01"), {"time": "2024-06-02", "amount": 0.0}])
     assert warned(got) == {"dropped_by_policy": 1}
@@ -216,7 +216,9 @@ def test_unknown_keys_are_refused_with_the_nearest(client: Client) -> None:
 
 def test_a_million_unknown_keys_make_one_error(client: Client) -> None:
     keys = b",".join(b'"k%d":0' % k for k in range(200_000))
-    (problem,) = refused(client, content=b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01",%s}]}]}' % keys)
+    (problem,) = refused(
+        client, content=b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01",%s}]}]}' % keys
+    )
     assert problem["loc"] == ["body", "customers", 0, "events", 0]
 
 
@@ -293,7 +295,9 @@ HOSTILE = {
     "deep lists": b"[" * 200_000,
     "deep objects": b'{"customers":' * 100_000,
     "deep value": b'{"customers":[{"customer_id":"a","events":[{"time":' + b"[" * 5000 + b"]" * 5000 + b"}]}]}",
-    "6000 digits": b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01","amount":' + b"9" * 6000 + b"}]}]}",
+    "6000 digits": b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01","amount":'
+    + b"9" * 6000
+    + b"}]}]}",
     "6000 digits as an id": b'{"customers":[{"customer_id":' + b"9" * 6000 + b',"events":[]}]}',
     "NaN": b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01","amount":NaN}]}]}',
     "Infinity": b'{"customers":[{"customer_id":"a","events":[{"time":"2024-06-01","amount":-Infinity}]}]}',
@@ -330,7 +334,10 @@ def leaky_bodies() -> list[bytes]:
     bad_events = [{name: [CANARY]} for name in Event.model_fields] + [{"time": CANARY}, event | {"known_at": CANARY}]
     bodies: list[Any] = [asked({"customer_id": "a", "events": [event | bad]}) for bad in bad_events]
     bodies += [CANARY, [CANARY], {CANARY: CANARY, "customers": []}, asked({"customer_id": [CANARY], "events": []})]
-    bodies += [asked({"customer_id": "a", "cutoff": CANARY, "events": []}), asked({"customer_id": CANARY * 20, "events": []})]
+    bodies += [
+        asked({"customer_id": "a", "cutoff": CANARY, "events": []}),
+        asked({"customer_id": CANARY * 20, "events": []}),
+    ]
     bodies += [asked({"customer_id": CANARY, "events": []}, {"customer_id": CANARY, "events": []})]
     bodies += [asked({"customer_id": CANARY, "cutoff": "2030-01-01", "events": []})]
     texts = [json.dumps(body).encode() for body in bodies]

@@ -42,7 +42,7 @@ def oot(churned: np.ndarray[Any, Any], probability: np.ndarray[Any, Any], spend:
 
 def test_reliability_points_are_the_tenths_means() -> None:
     figure = figures.reliability(Y, P, floor=0.031)
-    seen = figure.axes[0].containers[0].lines[0].get_xydata()  # type: ignore[attr-defined]
+    seen = figure.axes[0].containers[0].lines[0].get_xydata()
     assert seen == pytest.approx(np.column_stack([np.arange(10) / 10 + 0.05, np.array(LABELS) / 10]))
     # Each tenth is .05 off, but .15 in tenth 5.
     assert title(figure) == "Churn probabilities are off by 6.0 points on average (3.1 would be chance)"
@@ -56,15 +56,13 @@ def test_reliability_bars_are_wilsons() -> None:
 
 
 def test_reliability_counts_every_customer_in_the_histogram() -> None:
-    heights = [bar.get_height() for bar in figures.reliability(Y, P).axes[1].patches]  # type: ignore[attr-defined]
+    heights = [bar.get_height() for bar in figures.reliability(Y, P).axes[1].patches]
     assert sum(heights) == 100
 
 
 def test_lift_bars_fall_from_the_riskiest_tenth() -> None:
     figure = figures.lift(Y, P)
-    assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx(  # type: ignore[attr-defined]
-        [k / 10 for k in reversed(LABELS)]
-    )
+    assert [bar.get_height() for bar in figure.axes[0].patches] == pytest.approx([k / 10 for k in reversed(LABELS)])
     assert title(figure) == "The riskiest tenth churns 2.1 times as often as everyone"  # 1.0 against .48
     assert "2.1x" in [text.get_text() for text in figure.axes[0].texts]
 
@@ -98,7 +96,7 @@ def test_spend_by_decile_shows_means_and_the_total() -> None:
 def test_importance_is_sorted_by_share_and_a_head_without_gain_has_no_panel() -> None:
     figure = figures.feature_importance(IMPORTANCE, most=2)
     assert len(figure.axes) == 1
-    assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([0.6, 0.3])  # type: ignore[attr-defined]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == pytest.approx([0.6, 0.3])
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["b", "c"]
     assert title(figure) == "churn: the first 2 hold 90%"
 
@@ -106,7 +104,7 @@ def test_importance_is_sorted_by_share_and_a_head_without_gain_has_no_panel() ->
 def test_ladder_places_each_rung_and_says_where_none_applies() -> None:
     figure = figures.rung_ladder([rung("champion", 0.86, 0.8), rung("recency_rule", 0.79), rung("logistic", 0.85)])
     left, right = figure.axes
-    assert [line.get_xydata()[0].tolist() for line in left.lines] == [[0.86, 0], [0.79, 1], [0.85, 2]]  # type: ignore[index]
+    assert [line.get_xydata()[0].tolist() for line in left.lines] == [[0.86, 0], [0.79, 1], [0.85, 2]]
     assert [label.get_text() for label in left.get_yticklabels()] == ["this model", "recency rule", "logistic"]
     assert [text.get_text() for text in right.texts] == ["0.800", "does not apply", "does not apply"]
     assert figure.get_suptitle() == "No rung ranks customers better than this model"
@@ -128,7 +126,8 @@ def test_draw_leaves_out_what_the_predictions_do_not_allow() -> None:
 
 
 def test_saved_pngs_are_pictures_of_modest_size(tmp_path: Path) -> None:
-    paths = figures.save(figures.draw(oot(Y, P, Y * 3, P), IMPORTANCE, [rung("champion", 0.9)], "EUR"), tmp_path / "new")
+    drawn = figures.draw(oot(Y, P, Y * 3, P), IMPORTANCE, [rung("champion", 0.9)], "EUR")
+    paths = figures.save(drawn, tmp_path / "new")
     assert len(paths) == 6
     for path in paths:
         assert path.read_bytes().startswith(b"\x89PNG\r\n")

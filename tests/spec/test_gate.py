@@ -42,7 +42,7 @@ async def pieces(size: int, of: int = 100) -> AsyncIterator[bytes]:
         yield b"x" * min(of, size - start)
 
 
-@pytest.mark.parametrize("path", ["/", "/favicon.ico", "/predict/", "//predict", "/PREDICT", "/docs.json", "/../model"])
+@pytest.mark.parametrize("path", ["/", "/favicon.ico", "/predict/", "//predict", "/PREDICT", "/docs.json", "/models"])
 def test_unknown_paths_reach_nobody(path: str) -> None:
     app = Echo()
     answer = Client(through(app)).get(path)
@@ -57,9 +57,17 @@ def test_json_passes(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/json;charset=utf-16",
-     "application/vnd.bentoml+pickle", "application/jsonp", "", "application/json, text/html"],
-)  # fmt: skip
+    [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/json;charset=utf-16",
+        "application/vnd.bentoml+pickle",
+        "application/jsonp",
+        "",
+        "application/json, text/html",
+    ],
+)
 def test_other_content_is_415(kind: str) -> None:
     app = Echo()
     answer = Client(through(app)).post("/predict", content=b"{}", content_type=kind)

@@ -147,8 +147,8 @@ def test_a_known_return_leaves_nothing_pending() -> None:
 def test_kept_share_of_window_orders_by_hand() -> None:
     s = Simulate(return_share=0.5, return_within_days=2, complaint_share=0)
     one = by_hand([(0, "visit")], s, leave_per_day=0.5)
-    # of an order on the last window day nothing comes back in time, on the one before half of a quarter, else a quarter;
-    # orders halve from day to day
+    # of an order on the last window day nothing comes back in time, on the one before half of a quarter, else a quarter
+    # (and orders halve from day to day)
     assert at(one, 10, 3)["spend_latent"] == pytest.approx(0.1 * 20 * (0.75 + 0.875 / 2 + 1 / 4))
 
 
@@ -227,7 +227,7 @@ def test_both_truths_are_calibrated(judged: pl.DataFrame) -> None:
         ).filter((pl.col("n") > 50) & (pl.col("sd") > 1))  # fmt: skip
         assert len(by) >= 9
         assert (by["gap"] / by["sd"]).abs().max() < 3.5  # type: ignore[operator]
-        assert abs(by["gap"].sum()) < 3 * math.sqrt((by["sd"] ** 2).sum())
+        assert abs(by["gap"].sum()) < 3 * float(np.linalg.norm(by["sd"]))
         spend = judged["net"] - judged[f"spend_{name}"]
         assert abs(spend.sum()) < 3 * spend.std() * math.sqrt(len(judged))  # type: ignore[operator]
 

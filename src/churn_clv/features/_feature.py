@@ -47,11 +47,10 @@ def count(name: str, expr: pl.Expr, grain: Grain, meaning: str = "", window_days
     return Feature(name, expr, meaning, nulls, grain, window_days, of, 0)
 
 
-def statistic(name: str, expr: pl.Expr, grain: Grain, meaning: str = "", window_days: int | None = None,
+def statistic(name: str, expr: pl.Expr, grain: Grain, meaning: str = "", nulls: str = NO_EVENTS_NULL,
               of: tuple[str, ...] = ("purchase",)) -> Feature:  # fmt: skip
     """A minimum, maximum, median or last value: null where nothing happened."""
-    nulls = NO_EVENTS_NULL + (WINDOW_NULL if window_days else "")
-    return Feature(name, expr, meaning, nulls, grain, window_days, of, None)
+    return Feature(name, expr, meaning, nulls, grain, None, of, None)
 
 
 def derived(name: str, expr: pl.Expr, meaning: str = "", nulls: str = "null where its parts are null") -> Feature:
@@ -93,8 +92,15 @@ def hashes(catalogue: Iterable[Feature]) -> dict[str, str]:
             f = by_name[name]
             parts = [] if f.grain else [digest(p) for p in sorted(f.expr.meta.root_names()) if p in by_name]
             text = "\n".join(
-                [f.name, f.grain or "", str(f.window_days), ",".join(f.of), str(f.empty),
-                 f.expr.meta.serialize(format="json"), *parts]  # fmt: skip
+                [
+                    f.name,
+                    f.grain or "",
+                    str(f.window_days),
+                    ",".join(f.of),
+                    str(f.empty),
+                    f.expr.meta.serialize(format="json"),
+                    *parts,
+                ]
             )
             done[name] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return done[name]

@@ -5,6 +5,8 @@ Only integers and order statistics cross rows here (contract K1); everything tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from churn_clv import timeline
@@ -17,7 +19,7 @@ EACH = pl.col("event_type").is_not_null()
 
 
 def grain(past: timeline.Past, name: Grain) -> pl.DataFrame:
-    """The rows of a grain, each with ``row`` (position of the pair) and ``age_days`` (1 = the day before the cutoff)."""
+    """The rows of a grain, each with ``row`` (position of the pair) and ``age_days`` (1 = the cutoff's eve)."""
     return _GRAINS[name](past).collect()
 
 
@@ -68,9 +70,7 @@ def _touches(past: timeline.Past) -> pl.LazyFrame:
 
 def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
     """One row per distinct value of ``key`` bought: days, lines, money, and the ages of the latest and first day."""
-    per_day = past.by(
-        key, where=BOUGHT & pl.col(key).is_not_null(), sums={"lines": EACH, "spent": pl.col("amount")}
-    )
+    per_day = past.by(key, where=BOUGHT & pl.col(key).is_not_null(), sums={"lines": EACH, "spent": pl.col("amount")})
     return per_day.group_by("row", key).agg(
         days=pl.len().cast(pl.Int64),
         lines=pl.col("lines").sum(),
@@ -80,7 +80,7 @@ def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
     )
 
 
-_GRAINS = {
+_GRAINS: dict[Grain, Callable[[timeline.Past], pl.LazyFrame]] = {
     "days": _days,
     "gaps": _gaps,
     "touches": _touches,

@@ -15,7 +15,6 @@ def needs(definitions: Definitions) -> str | None:
 
 def features(definitions: Definitions) -> list[Feature]:
     """Different channels, the share of the most used one, and newly tried ones."""
-    long = definitions.windows_days[-2]
     top = pl.col("days").max()
     out = [
         count("channels_distinct", pl.len().cast(pl.Int64), "channels", "Different channels bought through."),
@@ -29,7 +28,7 @@ def features(definitions: Definitions) -> list[Feature]:
         statistic("days_since_new_channel", pl.col("first_age_days").min(), "channels",
                   "Days since a channel was used for the first time."),
     ]  # fmt: skip
-    for w in (definitions.horizon_window_days, long):
+    for w in definitions.two_windows_days:
         out.append(count(f"channels_distinct_last_{w}d", within(w).sum().cast(pl.Int64), "channels",
                          f"Different channels bought through in the last {w} days.", w))  # fmt: skip
     return out

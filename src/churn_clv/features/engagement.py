@@ -40,8 +40,7 @@ def features(definitions: Definitions) -> list[Feature]:
 
 
 def _of_kind(definitions: Definitions, kind: str) -> list[Feature]:
-    short, long = definitions.horizon_window_days, definitions.windows_days[-2]
-    name = re.sub(r"\W+", "_", kind.lower())
+    name = re.sub(r"\W+", "_", kind.lower()).strip("_")
     is_kind, events_ = pl.col("event_type") == kind, pl.col("events")
     out = [
         count(f"{name}_events", events_.filter(is_kind).sum(), "touches", f"'{kind}' events before the cutoff.",
@@ -49,7 +48,7 @@ def _of_kind(definitions: Definitions, kind: str) -> list[Feature]:
         statistic(f"days_since_last_{name}", pl.col("age_days").filter(is_kind).min(), "touches",
                   f"Days from the last '{kind}' event to the cutoff.", of=(kind,)),
     ]  # fmt: skip
-    for w in (short, long):
+    for w in definitions.two_windows_days:
         out.append(count(f"{name}_events_last_{w}d", events_.filter(is_kind & within(w)).sum(), "touches",
                          f"'{kind}' events in the last {w} days.", w, (kind,)))  # fmt: skip
     if "value" in definitions.columns:

@@ -9,7 +9,8 @@ import polars as pl
 from churn_clv.features._feature import Feature, count, derived, ratio, spread, statistic, within
 from churn_clv.timeline import Definitions
 
-# Logarithms enter a sum as whole millionths: a float sum would depend on the order of rows (contract K1).
+# Logarithms are whole millionths: a float sum would depend on the order of rows (contract K1), and the last bit of
+# a logarithm on the processor.
 MILLION = 1_000_000
 
 
@@ -29,10 +30,12 @@ def _counts(definitions: Definitions) -> list[Feature]:
         out.append(count(f"purchase_days_last_{w}d", within(w).sum().cast(pl.Int64), "gaps",
                          f"Purchase days in the last {w} days.", w))  # fmt: skip
     w = definitions.horizon_window_days
-    out.append(count(f"orders_last_{w}d", pl.col("purchases").filter(within(w)).sum(), "gaps",
-                     f"Purchase lines in the last {w} days.", w))  # fmt: skip
+    out.append(count(f"purchase_events_last_{w}d", pl.col("purchases").filter(within(w)).sum(), "gaps",
+                     f"Purchase events (lines, where the log has lines) on the purchase days of the last {w} days.",
+                     w))  # fmt: skip
     out.append(derived("purchase_days_per_week", ratio(pl.col("purchase_days") * 7, "tenure_days"),
-                       "Purchase days per week since the first event.", "null without events"))  # fmt: skip
+                       "Purchase days per week since the first event.",
+                       "never null for a known customer"))  # fmt: skip
     return out
 
 
@@ -43,26 +46,29 @@ def _blocks(definitions: Definitions) -> list[Feature]:
         block = f"purchase_days_from_{near}d_to_{far}d"
         last = pl.col(f"purchase_days_last_{near}d")
         out.append(derived(block, pl.col(f"purchase_days_last_{far}d") - last,
-                           f"Purchase days between {far} and {near} days before the cutoff."))  # fmt: skip
-        rate = ratio(last * (far - near) - pl.col(block) * near, pl.col(f"purchase_days_last_{far}d") * far)
+                           f"Purchase days between {far} and {near} days before the cutoff.",
+                           "null where the longer window starts before the log"))  # fmt: skip
+        # last / near - block / (far - near), over all / far, as one division of exact integers.
+        rate = ratio((last * (far - near) - pl.col(block) * near) * far,
+                     pl.col(f"purchase_days_last_{far}d") * (near * (far - near)))  # fmt: skip
         out.append(derived(f"purchase_days_trend_{near}d_to_{far}d", rate,
                            f"Rate of purchase days in the last {near} days minus the rate in the block before, as a "
-                           f"share of the {far}-day rate.", "null where the longer window has none"))  # fmt: skip
+                           f"share of the {far}-day rate.",
+                           "null where the longer window has none or starts before the log"))  # fmt: skip
     return out
 
 
 def _gaps() -> list[Feature]:
     gap = pl.col("gap_days")
-    x_log_x = (gap.cast(pl.Float64) * gap.cast(pl.Float64).log() * MILLION).round().cast(pl.Int64)
-    total = pl.col("_gap_total").cast(pl.Float64)
-    # Entropy of the gaps' shares of the whole, 1 minus it over its largest value: Zhang, Bradlow and Small 2015.
-    entropy = total.log() - pl.col("_gap_x_log_x") / MILLION / total
+    # Entropy of the gaps' shares of the whole is log(total) - sum(gap * log(gap)) / total, and at most log(gaps):
+    # Zhang, Bradlow and Small 2015, without the open intervals before the first purchase and after the last.
+    entropy = _log(pl.col("_gap_total")) - pl.col("_gap_x_log_x") / pl.col("_gap_total")
     below_two = "null below two purchase days"
     return [
         count("_gaps", gap.count().cast(pl.Int64), "gaps"),
         count("_gap_total", gap.sum(), "gaps"),
         count("_gap_squares", (gap * gap).sum(), "gaps"),
-        count("_gap_x_log_x", x_log_x.sum(), "gaps"),
+        count("_gap_x_log_x", (gap * _log(gap)).sum(), "gaps"),
         count("_gap_by_rank", (gap * pl.col("nth")).sum(), "gaps"),
         count("_last_three_gaps", gap.tail(3).sum(), "gaps"),
         derived("gap_days_mean", ratio("_gap_total", "_gaps"), "Mean days between purchase days.", below_two),
@@ -70,10 +76,10 @@ def _gaps() -> list[Feature]:
                 "Standard deviation of the days between purchase days.", "null below three purchase days"),
         derived("gap_days_cv", ratio("gap_days_sd", "gap_days_mean"),
                 "Coefficient of variation of the gaps: low is regular.", "null below three purchase days"),
-        statistic("gap_days_min", gap.min(), "gaps", "Shortest gap between purchase days."),
-        statistic("gap_days_max", gap.max(), "gaps", "Longest gap between purchase days."),
-        statistic("gap_days_median", gap.median(), "gaps", "Median gap between purchase days."),
-        statistic("gap_days_last", gap.last(), "gaps", "The latest gap between purchase days."),
+        statistic("gap_days_min", gap.min(), "gaps", "Shortest gap between purchase days.", below_two),
+        statistic("gap_days_max", gap.max(), "gaps", "Longest gap between purchase days.", below_two),
+        statistic("gap_days_median", gap.median(), "gaps", "Median gap between purchase days.", below_two),
+        statistic("gap_days_last", gap.last(), "gaps", "The latest gap between purchase days.", below_two),
         derived("gap_last_to_mean", ratio("gap_days_last", "gap_days_mean"),
                 "The latest gap over the mean gap: above 1 is slowing down.", below_two),
         derived("gap_last_three_to_mean",
@@ -81,10 +87,15 @@ def _gaps() -> list[Feature]:
                 "Mean of the last three gaps over the mean gap.", below_two),
         derived("gap_days_slope", _slope(), "Least-squares change of the gap per purchase: above 0 is slowing down.",
                 "null below three purchase days"),
-        derived("clumpiness", 1 - ratio(entropy, pl.col("purchase_days").cast(pl.Float64).log()),
-                "1 minus the entropy of the gaps over its largest value: 0 is even, 1 is bunched.",
-                "null below two purchase days"),
+        derived("clumpiness", 1 - ratio(entropy, _log(pl.col("_gaps"))),
+                "1 minus the entropy of the gaps' shares of their sum over its largest value, from logarithms in whole "
+                "millionths: 0 is even, near 1 is bunched.", "null below three purchase days"),
     ]  # fmt: skip
+
+
+def _log(whole: pl.Expr) -> pl.Expr:
+    """The natural logarithm in whole millionths, null for 0."""
+    return pl.when(whole > 0).then((whole.cast(pl.Float64).log() * MILLION).round().cast(pl.Int64, strict=False))
 
 
 def _slope() -> pl.Expr:
@@ -96,7 +107,7 @@ def _slope() -> pl.Expr:
 
 
 def _habits(definitions: Definitions) -> list[Feature]:
-    w = definitions.windows_days[-2]
+    w = definitions.long_window_days
     weekend = pl.col("weekday") >= 6
     return [
         count("_weekend_days", weekend.sum().cast(pl.Int64), "gaps"),
@@ -106,6 +117,7 @@ def _habits(definitions: Definitions) -> list[Feature]:
                   "Number of different weekdays with a purchase."),
         count(f"active_weeks_last_{w}d", ((pl.col("age_days") - 1) // 7).filter(within(w)).n_unique().cast(pl.Int64),
               "gaps", f"Weeks (counted back from the cutoff) with a purchase in the last {w} days.", w),
-        derived(f"active_weeks_share_last_{w}d", pl.col(f"active_weeks_last_{w}d") / (w // 7 or 1),
-                f"Share of weeks with a purchase in the last {w} days."),
+        derived(f"active_weeks_share_last_{w}d", pl.col(f"active_weeks_last_{w}d") / -(-w // 7),
+                f"Share of weeks (a begun one counts) with a purchase in the last {w} days.",
+                "null where the window starts before the log"),
     ]  # fmt: skip

@@ -6,7 +6,17 @@ from itertools import pairwise
 
 import polars as pl
 
-from churn_clv.features._feature import Feature, count, derived, ratio, spread, statistic, within
+from churn_clv.features._feature import (
+    NO_EVENTS_ZERO,
+    WINDOW_NULL,
+    Feature,
+    count,
+    derived,
+    ratio,
+    spread,
+    statistic,
+    within,
+)
 from churn_clv.timeline import Definitions
 
 
@@ -21,7 +31,7 @@ def features(definitions: Definitions) -> list[Feature]:
 
 
 def _major(expr: pl.Expr, definitions: Definitions) -> pl.Expr:
-    return expr / 10**definitions.rules.minor_units
+    return expr / int(10**definitions.rules.minor_units)
 
 
 def _spend(definitions: Definitions) -> list[Feature]:
@@ -31,21 +41,21 @@ def _spend(definitions: Definitions) -> list[Feature]:
                          ("purchase", "return")))  # fmt: skip
         out.append(derived(f"spend_last_{w}d", _major(pl.col(f"_net_last_{w}d"), definitions),
                            f"Purchases minus returns dated in the last {w} days.",
-                           "0 without such events; null where the window starts before the log"))  # fmt: skip
-    out.append(derived("spend", _major(pl.col("_net"), definitions), "Purchases minus returns before the cutoff."))
+                           NO_EVENTS_ZERO + WINDOW_NULL))  # fmt: skip
+    out.append(derived("spend", _major(pl.col("_net"), definitions), "Purchases minus returns before the cutoff.",
+                       NO_EVENTS_ZERO))  # fmt: skip
     for near, far in pairwise(definitions.windows_days):
         out.append(derived(f"spend_from_{near}d_to_{far}d",
                            _major(pl.col(f"_net_last_{far}d") - pl.col(f"_net_last_{near}d"), definitions),
-                           f"Purchases minus returns dated between {far} and {near} days before."))  # fmt: skip
-    short, long = definitions.windows_days[2], definitions.windows_days[-2]
-    out += [
-        derived("spend_per_day", ratio(_major(pl.col("_net"), definitions), "tenure_days"),
-                "Net spend per day since the first event.", "null without events"),
-        derived(f"spend_trend_{short}d_to_{long}d",
-                ratio(pl.col(f"_net_last_{short}d") * long, pl.col(f"_net_last_{long}d") * short),
-                f"Daily net spend of the last {short} days over that of the last {long} days.",
-                "null where the longer window nets to 0"),
-    ]  # fmt: skip
+                           f"Purchases minus returns dated between {far} and {near} days before the cutoff.",
+                           "null where the longer window starts before the log"))  # fmt: skip
+    out.append(derived("spend_per_day", ratio(_major(pl.col("_net"), definitions), "tenure_days"),
+                       "Net spend per day since the first event.", "never null for a known customer"))  # fmt: skip
+    for short, long in pairwise(definitions.two_windows_days):
+        out.append(derived(f"spend_trend_{short}d_to_{long}d",
+                           ratio(pl.col(f"_net_last_{short}d") * long, pl.col(f"_net_last_{long}d") * short),
+                           f"Daily net spend of the last {short} days over that of the last {long} days.",
+                           "null where the longer window nets to 0 or starts before the log"))  # fmt: skip
     return out
 
 
@@ -60,7 +70,8 @@ def _order_value(definitions: Definitions) -> list[Feature]:
         derived("order_value_sd", spread("purchase_days", "_value_total", "_value_squares", unit),
                 "Standard deviation of the net money of purchase days.", "null below two purchase days"),
         derived("order_value_cv", ratio("order_value_sd", "mean_order_value"),
-                "Coefficient of variation of the net money of purchase days.", "null below two purchase days"),
+                "Coefficient of variation of the net money of purchase days.",
+                "null below two purchase days, or where the mean is 0"),
     ]  # fmt: skip
     pieces = {
         "min": ("Smallest", value.min()),
@@ -79,7 +90,8 @@ def _order_value(definitions: Definitions) -> list[Feature]:
         count("_last_three_values", value.tail(3).sum(), "gaps"),
         derived("order_value_last_three_to_mean",
                 ratio(ratio("_last_three_values", pl.min_horizontal("purchase_days", 3)) / unit, "mean_order_value"),
-                "Mean net money of the last three purchase days over the mean of all.", "null without purchases"),
+                "Mean net money of the last three purchase days over the mean of all.",
+                "null without purchases, or where the mean is 0"),
     ]  # fmt: skip
     for w in definitions.windows_days[2:5]:
         out.append(count(f"_value_last_{w}d", value.filter(within(w)).sum(), "gaps", "", w))

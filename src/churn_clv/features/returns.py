@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
-from churn_clv.features._feature import Feature, count, derived, ratio, statistic, within
+from churn_clv.features._feature import (
+    NO_EVENTS_ZERO,
+    WINDOW_NULL,
+    Feature,
+    count,
+    derived,
+    ratio,
+    statistic,
+    within,
+)
 from churn_clv.timeline import Definitions
 
 BOTH = ("purchase", "return")
@@ -28,15 +37,16 @@ def features(definitions: Definitions) -> list[Feature]:
         statistic("days_since_last_return", pl.col("age_days").filter(returned).min(), "days",
                   "Days from the last return to the cutoff.", of=BOTH),
         derived("return_days_share", ratio("return_days", "purchase_days"), "Return days per purchase day.",
-                "null without purchases"),
+                "null without purchase days"),
     ]  # fmt: skip
     if "amount" in definitions.columns:
         out += [
             count("_returned", back.sum(), "days", of=BOTH),
             count("_sold", pl.col("gross").sum(), "days"),
-            derived("returned", pl.col("_returned") / money, "Money returned before the cutoff."),
+            derived("returned", pl.col("_returned") / money, "Money returned before the cutoff.",
+                    NO_EVENTS_ZERO),
             derived("returned_share", ratio("_returned", "_sold"), "Money returned over money of purchases.",
-                    "null without purchases"),
+                    "null where purchases come to 0"),
         ]  # fmt: skip
     for w in definitions.windows_days[2:4]:
         out.append(count(f"return_days_last_{w}d", (returned & within(w)).sum().cast(pl.Int64), "days",
@@ -44,5 +54,5 @@ def features(definitions: Definitions) -> list[Feature]:
         if "amount" in definitions.columns:
             out.append(count(f"_returned_last_{w}d", back.filter(within(w)).sum(), "days", "", w, BOTH))
             out.append(derived(f"returned_last_{w}d", pl.col(f"_returned_last_{w}d") / money,
-                               f"Money returned in the last {w} days."))  # fmt: skip
+                               f"Money returned in the last {w} days.", NO_EVENTS_ZERO + WINDOW_NULL))  # fmt: skip
     return out

@@ -28,7 +28,7 @@ def features(definitions: Definitions) -> list[Feature]:
                 "1 where the first event lies so near the log's start (within the population's 90% gap) that the "
                 "customer may be older.", "never null for a known customer"),
         statistic("days_from_first_to_second_purchase", pl.col("gap_days").filter(pl.col("nth") == 1).max(), "gaps",
-                  "Days between the first and the second purchase day."),
+                  "Days between the first and the second purchase day.", "null below two purchase days"),
         derived("buying_span_share",
                 ratio(pl.col("days_since_first_purchase") - pl.col("days_since_last_purchase"),
                       pl.col("days_since_first_purchase")),

@@ -58,6 +58,11 @@ class Column:
         empty = f", {(rows - self.filled) / rows:.1%} empty" if self.filled < rows else ""
         return f"{self.kind}, {self.distinct:,} distinct values in {rows:,} lines{empty}"
 
+    @property
+    def unique(self) -> bool:
+        """Whether nearly every value stands once."""
+        return self.filled > 1 and _nearly(self.distinct, self.filled)
+
     def below_zero(self) -> int:
         """How many numbers are negative."""
         return 0 if self.numbers is None else int((self.numbers < 0).sum())
@@ -143,8 +148,7 @@ def _candidates(tried: pl.Series) -> list[str | None]:
 
 
 def _reads(tried: pl.Series, time_format: str | None) -> bool:
-    value, _ = to_local(pl.col("t"), pl.String(), "UTC", None, time_format)
-    return _nearly(pl.DataFrame({"t": tried}).select(value.count()).item(), tried.len())
+    return _nearly(to_local(tried, "UTC", None, time_format)[0].count(), tried.len())
 
 
 def _nearly(count: int, of: int) -> bool:

@@ -15,7 +15,9 @@ SAMPLE_LINES = 10_000
 # One or two columns are read further than the sample: to tell days from months, and to measure gaps.
 LONG_LINES = 1_000_000
 SEPARATORS = (",", ";", "\t", "|")
-_VALUE = re.compile(r"^\s*([-+]?\d+([.,]\d+)*|\d{4}-\d{2}-\d{2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}.*|\S+@\S+)(_duplicated_\d+)?\s*$")
+_VALUE = re.compile(
+    r"^\s*([-+]?\d+([.,]\d+)*|\d{4}-\d{2}-\d{2}.*|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}.*|\S+@\S+)(_duplicated_\d+)?\s*$"
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def read(path: Path) -> Sample:
 
 
 def unreadable(path: Path, file_format: Format, error: Exception) -> UserError:
-    """What a user can do about a file that cannot be read; the reader's own words may quote data, so only their kind."""
+    """What a user can do about an unreadable file. The reader's own words may quote data: only their kind is told."""
     return UserError(
         f"{path} cannot be read as {file_format} ({type(error).__name__}). Check that it is whole, that text is UTF-8, "
         "and that every line has the header's columns."
@@ -107,19 +109,17 @@ def _separator(path: Path) -> str:
     failed: Exception | None = None
     for separator in SEPARATORS:
         try:
-            widths[separator] = pl.read_csv(
-                path, separator=separator, infer_schema=False, n_rows=100, glob=False
-            ).width
+            widths[separator] = pl.read_csv(path, separator=separator, infer_schema=False, n_rows=100, glob=False).width
         except (pl.exceptions.PolarsError, ValueError) as error:
             failed = error
-    if not widths:
-        raise failed or ValueError("no separator fits")
+    if failed and max(widths.values(), default=1) == 1:
+        raise failed  # one column fits anything; the separator that failed is the likelier one
     return max(SEPARATORS, key=lambda s: widths.get(s, 0))
 
 
 def _check_header(path: Path, frame: pl.DataFrame) -> None:
     """Refuse a file whose first line holds data: its values would be taken for names. Nothing of it is repeated."""
-    values = sum(_VALUE.match(name) is not None for name in frame.columns)
+    values = sum(_VALUE.match(s.name) is not None or (s == s.name).any() for s in frame.get_columns())
     if 3 * values >= frame.width:
         raise UserError(
             f"{path} has no header: {values} of {frame.width} names in its first line look like values. "

@@ -73,7 +73,20 @@ PURCHASE_WORDS = ("purchase", "purchased", "order", "ordered", "sale", "sold", "
 RETURN_WORDS = ("return", "returned", "refund", "refunded", "credit", "creditnote", "reversal", "chargeback")
 VOID_WORDS = ("cancelled", "canceled", "cancel", "cancellation", "void", "voided")
 FEW = 50
-PERSONAL = ("name", "mail", "phone", "mobile", "address", "street", "postcode", "zip", "birth", "dob", "iban", "passport")
+PERSONAL = (
+    "name",
+    "mail",
+    "phone",
+    "mobile",
+    "address",
+    "street",
+    "postcode",
+    "zip",
+    "birth",
+    "dob",
+    "iban",
+    "passport",
+)
 
 _FITS: dict[str, Callable[[Column], bool]] = {
     "customer_id": lambda c: c.kind in ("text", "integer"),

@@ -73,7 +73,7 @@ def outcome(log: Log, targets: dict[str, config.Target], plan: Plan, definitions
     """
     horizon, within = plan.horizon_days, training.CONFIRM_HORIZONS * plan.horizon_days
     newest = log.ends - dt.timedelta(days=horizon + within)
-    matured = {c for c in plan.all_cutoffs if c <= newest}
+    matured = set([c for c in plan.all_cutoffs if c <= newest][-1:])
     cutoffs = sorted({*plan.train, plan.stopping, plan.calibration, plan.test} | matured)
     pairs = eligible(log, cutoffs, definitions)
     rows = _labelled(log, pairs, targets, horizon, None)
@@ -90,7 +90,7 @@ def eligible(log: Log, cutoffs: list[dt.date], definitions: Definitions) -> pl.D
     """customer_id and cutoff of the population, sorted by (cutoff, customer_id)."""
     buyers = log.frame.filter(pl.col("event_type") == "purchase")["customer_id"].unique()
     pairs = timeline.pairs_of(buyers, cutoffs)
-    status = matrix._with_eligibility(log.frame, pairs, definitions)
+    status = matrix.with_eligibility(log.frame, pairs, definitions)
     return status.filter("eligible").select("customer_id", "cutoff")
 
 

@@ -28,7 +28,7 @@ from churn_clv.service.contract import (
     Refusal,
     RefusedBundle,
 )
-from churn_clv.service.gate import INTERNAL
+from churn_clv.service.gate import BODY_SECONDS, INTERNAL
 from churn_clv.service.holder import Holder, Loaded
 
 if TYPE_CHECKING:
@@ -44,9 +44,12 @@ DESCRIPTION = (
     f"at most {MAX_CUSTOMERS:,} customers, {MAX_EVENTS:,} events and {MAX_BODY_BYTES:,} bytes a request."
 )
 REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Refusal, "description": "The body broke off, or its declared length is no number."},
+    408: {"model": Refusal, "description": f"The body did not arrive within {BODY_SECONDS:.0f} seconds."},
     413: {"model": Refusal, "description": f"The body is larger than {MAX_BODY_BYTES:,} bytes."},
     415: {"model": Refusal, "description": "The body is not plain application/json."},
     422: {"model": Problems, "description": "The body is not JSON, or something in it is wrong: where and what."},
+    500: {"model": Refusal, "description": "An error of the service; its log says where, never with what values."},
     503: {"model": Refusal, "description": "No verified model is loaded yet."},
 }
 

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,10 +41,12 @@ PARAMETERS = ("seed", "timeline", "population", "targets", "features", "models",
 def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_folder: Path) -> str:
     """Record one training; returns the run's id. A run that breaks off is marked FAILED (by Ctrl-C: KILLED).
 
-    ``document`` is what ``train --json`` prints, kept as document.json; ``bundle_folder`` the saved bundle, of which
-    only the identity is recorded here (``register`` stores it). Customers appear under keyed pseudonyms only.
+    ``document`` is what ``train --json`` prints, kept as document.json; its ``ladder`` (default: the training's) is
+    what metrics, note and plot show. ``bundle_folder`` is the saved bundle, of which only the identity is recorded
+    here (``register`` stores it). Customers appear under keyed pseudonyms only.
     """
     client = connect(config)
+    trained = replace(trained, ladder=document.get("ladder", trained.ladder))
     name = f"{config.registered_name} {trained.plan.test.isoformat()}"
     run = client.create_run(experiment(config), tags=_tags(config, trained, bundle_folder), run_name=name)
     run_id = str(run.info.run_id)

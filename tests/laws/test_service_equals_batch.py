@@ -1,0 +1,153 @@
+"""The service's answer equals the batch's to the bit: JSON in, JSON out, against one call on the whole frame."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import tiny
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tiny import TRAINED_THROUGH, Client
+
+from churn_clv.bundle import Bundle
+from churn_clv.service.app import create_app
+from churn_clv.service.bento import gated
+from churn_clv.service.holder import Holder, Loaded
+
+NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
+SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "base_rate",
+          "expected_spend", "currency", "horizon_days", "model_version")  # fmt: skip
+CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))
+Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def client(tiny_bundle: Bundle) -> Client:
+    held = Holder(Path("nowhere"))
+    held.loaded = Loaded(tiny_bundle, NOW)
+    return Client(gated(create_app(held, lambda: NOW)))
+
+
+def served(client: Client, histories: Histories) -> dict[str, Row]:
+    """Customer -> what the service says, of all customers in one request."""
+    customers = [{"customer_id": n, "cutoff": c.isoformat(), "events": e} for n, (c, e) in histories.items()]
+    answer = client.post("/predict", {"customers": customers})
+    assert answer.status_code == 200, answer.text
+    rows = json.loads(answer.content)["predictions"]
+    assert [(row["customer_id"], row["cutoff"]) for row in rows] == [
+        (n, c.isoformat()) for n, (c, _) in histories.items()
+    ]
+    return {row["customer_id"]: {name: row[name] for name in SHARED} for row in rows}
+
+
+def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> dict[str, Row]:
+    """Customer -> what the batch says at the customer's cutoff, everyone scored at every cutoff."""
+    found: dict[str, Row] = {}
+    for cutoff in sorted(set(cutoffs.values())):
+        scored = bundle.score(frame, cutoff)
+        assert isinstance(scored, pl.DataFrame)
+        rows = scored.iter_rows(named=True)
+        found |= {r["customer_id"]: {n: r[n] for n in SHARED} for r in rows if cutoffs.get(r["customer_id"]) == cutoff}
+    nothing: Row = dict.fromkeys(SHARED) | {
+        "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
+        "model_version": bundle.version,
+    }  # fmt: skip
+    return {name: found.get(name, nothing) for name in cutoffs}
+
+
+def times() -> st.SearchStrategy[str]:
+    """Around the edges of every window and the cutoffs, to the microsecond; some with an offset, some dates."""
+    ages = st.sampled_from((*tiny.definitions().windows_days, *range(1, 57), 0, -1, 363, 516))
+    within = st.sampled_from((-1, 0, 1, 9 * 3_600_000_000, 86_399_999_999)).map(
+        lambda us: dt.timedelta(microseconds=us)
+    )
+    moments = st.builds(
+        lambda c, age, us: dt.datetime.combine(c, dt.time()) - dt.timedelta(days=age) + us,
+        st.sampled_from(CUTOFFS), ages, within,
+    )  # fmt: skip
+    ways = st.sampled_from(("{}", "{}Z", "{}+02:00", "{}-04:00", "date"))
+    return st.builds(lambda t, way: t.date().isoformat() if way == "date" else way.format(t.isoformat()), moments, ways)
+
+
+def events() -> st.SearchStrategy[dict[str, Any]]:
+    cents = st.integers(-50_000, 500_000).map(lambda n: n / 100)
+    required = {"time": times(), "event_type": st.sampled_from((*tiny.TYPES, "purchase", "purchase"))}
+    optional = {
+        "amount": st.one_of(cents, st.floats(-1e6, 1e6), st.integers(0, 10**9)),
+        "order_id": st.sampled_from(("o1", "o2", " o2", "")),
+        "product_id": st.sampled_from(("p1", "p2", "p3")),
+        "category": st.sampled_from(("tea", "cups", "")),
+        "quantity": st.one_of(st.integers(0, 9), st.floats(-10, 10)),
+        "discount": cents,
+        "channel": st.sampled_from(("web", "store")),
+        "value": st.floats(-100, 100),
+        "known_at": times(),
+    }
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+def histories() -> st.SearchStrategy[Histories]:
+    names = st.sampled_from(("a", "b", "Zoë", "10", "9", "a b"))
+    return st.dictionaries(names, st.tuples(st.sampled_from(CUTOFFS), st.lists(events(), max_size=12)), min_size=1)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+@given(asked=histories())
+def test_service_equals_batch(client: Client, tiny_bundle: Bundle, asked: Histories) -> None:
+    plain = {name: [e.get(name) for _, es in asked.values() for e in es] for name in ("time", "event_type", "known_at")}
+    numbers = ("amount", "quantity", "discount", "value")
+    texts = ("order_id", "product_id", "category", "channel")
+    more = {name: [e.get(name) for _, es in asked.values() for e in es] for name in (*numbers, *texts)}
+    kinds = dict.fromkeys(numbers, pl.Float64) | dict.fromkeys((*texts, *plain, "customer_id"), pl.String)
+    ids = [name for name, (_, es) in asked.items() for _ in es]
+    frame = pl.DataFrame({"customer_id": ids, **plain, **more}, schema_overrides=kinds, strict=False)
+    assert served(client, asked) == batch(tiny_bundle, frame, {name: cutoff for name, (cutoff, _) in asked.items()})
+
+
+@pytest.fixture(scope="module")
+def log() -> pl.DataFrame:
+    """Forty customers as a batch reads them: typed columns, local times, everything in one frame."""
+    return tiny.plain_log(customers=40, seed=11)
+
+
+def as_request(log: pl.DataFrame, cutoff: dt.date) -> Histories:
+    asked: Histories = {}
+    for row in log.with_columns(pl.col("time").dt.to_string("iso:strict")).iter_rows(named=True):
+        event = {name: value for name, value in row.items() if name != "customer_id" and value is not None}
+        asked.setdefault(row["customer_id"], (cutoff, []))[1].append(event)
+    return asked
+
+
+@pytest.mark.parametrize("cutoff", [CUTOFFS[0], CUTOFFS[2]])
+def test_a_whole_log_through_the_service_equals_the_batch(
+    client: Client, tiny_bundle: Bundle, log: pl.DataFrame, cutoff: dt.date
+) -> None:
+    asked = as_request(log, cutoff)
+    there = batch(tiny_bundle, log, dict.fromkeys(asked, cutoff))
+    assert served(client, asked) == there
+    assert {row["eligible"] for row in there.values()} == {True, False}
+    assert len({row["churn_probability"] for row in there.values()}) > 5
+
+
+def test_one_customer_alone_equals_the_customer_among_many(client: Client, log: pl.DataFrame) -> None:
+    asked = as_request(log, CUTOFFS[2])
+    together = served(client, asked)
+    for name in list(asked)[:8]:
+        assert served(client, {name: asked[name]}) == {name: together[name]}
+
+
+def test_a_pandas_frame_gives_the_same_numbers(client: Client, tiny_bundle: Bundle, log: pl.DataFrame) -> None:
+    cutoff = CUTOFFS[2]
+    scored = tiny_bundle.score(log.to_pandas(), cutoff)
+    theirs = dict(zip(scored["customer_id"], scored["churn_probability"], strict=True))
+    ours = served(client, as_request(log, cutoff))
+    eligible = [name for name, row in ours.items() if row["eligible"]]
+    assert [ours[name]["churn_probability"] for name in eligible] == [theirs[name] for name in eligible]
