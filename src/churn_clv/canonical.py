@@ -142,6 +142,15 @@ def arrange(log: pl.DataFrame) -> pl.DataFrame:
     return log.sort(varying, nulls_last=True) if varying else log
 
 
+def divide(expr: pl.Expr, by: int) -> pl.Expr:
+    """``expr`` / ``by`` to the nearest double: cents to major units, thousandths to units.
+
+    Polars divides a column by a constant as a multiplication with 1 / constant, but a column of one row properly, so
+    that one customer and a batch would differ in the last bit. Two columns it divides row by row.
+    """
+    return expr / (expr * 0 + by)
+
+
 def first_rows(mask: pl.Series, start: int = 1) -> str:
     """The first three true positions of ``mask``, counted from ``start``."""
     return ", ".join(str(i + start) for i in mask.arg_true().head(3))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from churn_clv import config, timeline
+from churn_clv.canonical import divide
 
 ROW = "row"
 
@@ -91,7 +92,7 @@ def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> p
     match = pl.col(target.events.column).is_in(list(target.events.is_in))
     if target.measure == "amount":
         # One division of one exact integer: the same in every engine.
-        money = pl.col("amount").filter(match).sum() / 10**minor_units
+        money = divide(pl.col("amount").filter(match).sum(), 10**minor_units)
         return future.group_by(ROW).agg(measured=money)
     if target.events.column == "event_type" and target.events.is_in == ("purchase",):
         return _occasions(future)

@@ -151,3 +151,14 @@ def test_a_pandas_frame_gives_the_same_numbers(client: Client, tiny_bundle: Bund
     ours = served(client, as_request(log, cutoff))
     eligible = [name for name, row in ours.items() if row["eligible"]]
     assert [ours[name]["churn_probability"] for name in eligible] == [theirs[name] for name in eligible]
+
+
+def test_both_ignore_event_types_that_the_model_has_never_met(
+    client: Client, tiny_bundle: Bundle, log: pl.DataFrame
+) -> None:
+    cutoff = CUTOFFS[2]
+    strange = log.with_columns(event_type=pl.lit("teleport"), amount=pl.lit(None, pl.Float64))
+    without = batch(tiny_bundle, log, dict.fromkeys(log["customer_id"].unique(), cutoff))
+    both = pl.concat([log, strange])
+    assert batch(tiny_bundle, both, dict.fromkeys(without, cutoff)) == without
+    assert served(client, as_request(both, cutoff)) == without

@@ -364,7 +364,8 @@ def test_ids_keep_zeros_and_lose_a_floats_point(tmp_path: Path) -> None:
         ("a,2024-13-01,1\nb,2024-01-01,1\nc,soon,1\n",
          r"events.sources.s: 2 of 3 lines have an unreadable time \(column 'at'\), such as 2024-13-01; expected a time "
          r".* \(s.csv line 2, 4\)\. Correct them or set events.unparsable: drop"),
-        ("a,2024-01-01,secret\n", r"1 of 1 lines have an unreadable amount \(column 'paid'\); expected an amount .*2\)"),
+        (",gone,1\na,soon,1\n", r"1 of 2 lines have an unreadable time \(column 'at'\), such as soon; .*line 3"),
+        ("a,2024-01-01,secret\n", r"1 of 1 lines have an unreadable amount \(column 'paid'\); .*amount .*2\)"),
     ],
 )  # fmt: skip
 def test_unparsable_values_are_an_error_with_lines(tmp_path: Path, lines: str, message: str) -> None:

@@ -9,6 +9,8 @@ from typing import Literal
 
 import polars as pl
 
+from churn_clv.canonical import divide
+
 Grain = Literal["days", "gaps", "touches", "products", "categories", "channels"]
 
 NO_EVENTS_ZERO = "0 without such events"
@@ -70,7 +72,7 @@ def ratio(above: pl.Expr | str, below: pl.Expr | str) -> pl.Expr:
     return pl.when(bottom != 0).then(top / bottom)
 
 
-def spread(n: str, total: str, squares: str, unit: float = 1.0) -> pl.Expr:
+def spread(n: str, total: str, squares: str, unit: int = 1) -> pl.Expr:
     """Sample standard deviation from exact integer n, sum and sum of squares (null below two values).
 
     ``unit`` divides the result (cents to major units). n * squares - total^2 is an exact Int128, so no digits
@@ -79,7 +81,7 @@ def spread(n: str, total: str, squares: str, unit: float = 1.0) -> pl.Expr:
     size, sum_ = pl.col(n).cast(pl.Int128), pl.col(total).cast(pl.Int128)
     scatter = (size * pl.col(squares).cast(pl.Int128) - sum_ * sum_).cast(pl.Float64)
     freedom = (pl.col(n) * (pl.col(n) - 1)).cast(pl.Float64)
-    return pl.when(pl.col(n) >= 2).then((scatter / freedom).sqrt() / unit)
+    return pl.when(pl.col(n) >= 2).then(divide((scatter / freedom).sqrt(), unit))
 
 
 def hashes(catalogue: Iterable[Feature]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import (
     NO_EVENTS_ZERO,
     WINDOW_NULL,
@@ -55,9 +56,10 @@ def _units(definitions: Definitions) -> list[Feature]:
     w = definitions.horizon_window_days
     out = [
         count("_units", pl.col("units").sum(), "days"),
-        derived("units", pl.col("_units") / 1000, "Units bought before the cutoff.", NO_EVENTS_ZERO),
+        derived("units", divide(pl.col("_units"), 1000), "Units bought before the cutoff.", NO_EVENTS_ZERO),
         count(f"_units_last_{w}d", pl.col("units").filter(within(w)).sum(), "days", "", w),
-        derived(f"units_last_{w}d", pl.col(f"_units_last_{w}d") / 1000, f"Units bought in the last {w} days.",
+        derived(f"units_last_{w}d", divide(pl.col(f"_units_last_{w}d"), 1000),
+                f"Units bought in the last {w} days.",
                 NO_EVENTS_ZERO + WINDOW_NULL),
         derived("units_per_line", ratio("units", "purchase_lines"), "Units per purchase line.",
                 "null without purchase lines"),
@@ -66,9 +68,9 @@ def _units(definitions: Definitions) -> list[Feature]:
         money = 10**definitions.rules.minor_units
         out += [
             count("_gross", pl.col("gross").sum(), "days"),
-            derived("price_per_unit", ratio(pl.col("_gross") / money, "units"), "Money of purchases per unit bought: "
+            derived("price_per_unit", ratio(divide(pl.col("_gross"), money), "units"), "Money of purchases per unit bought: "
                     "price level.", "null without units"),
-            derived("price_per_line", ratio(pl.col("_gross") / money, "purchase_lines"), "Money of purchases per "
+            derived("price_per_line", ratio(divide(pl.col("_gross"), money), "purchase_lines"), "Money of purchases per "
                     "purchase line.", "null without purchase lines"),
         ]  # fmt: skip
     return out

@@ -6,6 +6,7 @@ import re
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import Feature, count, derived, ratio, statistic, within
 from churn_clv.timeline import Definitions
 
@@ -56,7 +57,7 @@ def _of_kind(definitions: Definitions, kind: str) -> list[Feature]:
         latest = pl.col("value_last").filter(has & (pl.col("age_days") == pl.col("age_days").filter(has).min()))
         out += [
             statistic(f"_{name}_value_last", latest.max(), "touches", of=(kind,)),
-            derived(f"{name}_value_last", pl.col(f"_{name}_value_last") / 1000,
+            derived(f"{name}_value_last", divide(pl.col(f"_{name}_value_last"), 1000),
                     f"Value of the latest '{kind}' event that has one (the largest of that day).",
                     "null without a value"),
         ]  # fmt: skip

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import Feature, count, derived, ratio, spread, statistic, within
 from churn_clv.timeline import Definitions
 
@@ -117,7 +118,7 @@ def _habits(definitions: Definitions) -> list[Feature]:
                   "Number of different weekdays with a purchase."),
         count(f"active_weeks_last_{w}d", ((pl.col("age_days") - 1) // 7).filter(within(w)).n_unique().cast(pl.Int64),
               "gaps", f"Weeks (counted back from the cutoff) with a purchase in the last {w} days.", w),
-        derived(f"active_weeks_share_last_{w}d", pl.col(f"active_weeks_last_{w}d") / -(-w // 7),
+        derived(f"active_weeks_share_last_{w}d", divide(pl.col(f"active_weeks_last_{w}d"), -(-w // 7)),
                 f"Share of weeks (a begun one counts) with a purchase in the last {w} days.",
                 "null where the window starts before the log"),
     ]  # fmt: skip

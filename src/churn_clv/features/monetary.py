@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import (
     NO_EVENTS_ZERO,
     WINDOW_NULL,
@@ -31,7 +32,7 @@ def features(definitions: Definitions) -> list[Feature]:
 
 
 def _major(expr: pl.Expr, definitions: Definitions) -> pl.Expr:
-    return expr / int(10**definitions.rules.minor_units)
+    return divide(expr, 10**definitions.rules.minor_units)
 
 
 def _spend(definitions: Definitions) -> list[Feature]:
@@ -60,12 +61,12 @@ def _spend(definitions: Definitions) -> list[Feature]:
 
 
 def _order_value(definitions: Definitions) -> list[Feature]:
-    value, unit = pl.col("value"), float(10**definitions.rules.minor_units)
+    value, unit = pl.col("value"), 10**definitions.rules.minor_units
     squares = value.cast(pl.Int128) * value.cast(pl.Int128)
     out = [
         count("_value_total", value.sum(), "gaps"),
         count("_value_squares", squares.sum(), "gaps"),
-        derived("mean_order_value", ratio("_value_total", "purchase_days") / unit,
+        derived("mean_order_value", divide(ratio("_value_total", "purchase_days"), unit),
                 "Mean net money of a purchase day.", "null without purchases"),
         derived("order_value_sd", spread("purchase_days", "_value_total", "_value_squares", unit),
                 "Standard deviation of the net money of purchase days.", "null below two purchase days"),
@@ -82,21 +83,22 @@ def _order_value(definitions: Definitions) -> list[Feature]:
     }
     for name, (word, expr) in pieces.items():
         out.append(statistic(f"_value_{name}", expr, "gaps"))
-        out.append(derived(f"order_value_{name}", pl.col(f"_value_{name}") / unit,
+        out.append(derived(f"order_value_{name}", divide(pl.col(f"_value_{name}"), unit),
                            f"{word} net money of a purchase day.", "null without purchases"))  # fmt: skip
     out += [
         derived("order_value_last_to_mean", ratio("order_value_last", "mean_order_value"),
                 "Latest net money of a purchase day over the mean.", "null without purchases, or where the mean is 0"),
         count("_last_three_values", value.tail(3).sum(), "gaps"),
         derived("order_value_last_three_to_mean",
-                ratio(ratio("_last_three_values", pl.min_horizontal("purchase_days", 3)) / unit, "mean_order_value"),
+                ratio(divide(ratio("_last_three_values", pl.min_horizontal("purchase_days", 3)), unit),
+                      "mean_order_value"),
                 "Mean net money of the last three purchase days over the mean of all.",
                 "null without purchases, or where the mean is 0"),
     ]  # fmt: skip
     for w in definitions.windows_days[2:5]:
         out.append(count(f"_value_last_{w}d", value.filter(within(w)).sum(), "gaps", "", w))
         out.append(derived(f"mean_order_value_last_{w}d",
-                           ratio(f"_value_last_{w}d", f"purchase_days_last_{w}d") / unit,
+                           divide(ratio(f"_value_last_{w}d", f"purchase_days_last_{w}d"), unit),
                            f"Mean net money of a purchase day in the last {w} days.",
                            "null without purchases in it, or where it starts before the log"))  # fmt: skip
     return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import (
     NO_EVENTS_ZERO,
     WINDOW_NULL,
@@ -29,7 +30,7 @@ def features(definitions: Definitions) -> list[Feature]:
         count("_discount", pl.col("discount").sum(), "days"),
         count("_discounted_lines", pl.col("discounted").sum(), "days"),
         count("_priced_lines", pl.col("purchases").sum(), "days"),
-        derived("discount", pl.col("_discount") / money, "Discount received before the cutoff.",
+        derived("discount", divide(pl.col("_discount"), money), "Discount received before the cutoff.",
                 NO_EVENTS_ZERO),
         derived("discounted_lines_share", ratio("_discounted_lines", "_priced_lines"),
                 "Share of purchase lines with a discount.", "null without purchase lines"),
@@ -39,7 +40,7 @@ def features(definitions: Definitions) -> list[Feature]:
     for w in definitions.windows_days[2:4]:
         out += [
             count(f"_discount_last_{w}d", pl.col("discount").filter(within(w)).sum(), "days", "", w),
-            derived(f"discount_last_{w}d", pl.col(f"_discount_last_{w}d") / money,
+            derived(f"discount_last_{w}d", divide(pl.col(f"_discount_last_{w}d"), money),
                     f"Discount received in the last {w} days.", NO_EVENTS_ZERO + WINDOW_NULL),
         ]  # fmt: skip
     return out + _shares(definitions) if "amount" in definitions.columns else out

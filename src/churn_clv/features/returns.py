@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from churn_clv.canonical import divide
 from churn_clv.features._feature import (
     NO_EVENTS_ZERO,
     WINDOW_NULL,
@@ -43,7 +44,7 @@ def features(definitions: Definitions) -> list[Feature]:
         out += [
             count("_returned", back.sum(), "days", of=BOTH),
             count("_sold", pl.col("gross").sum(), "days"),
-            derived("returned", pl.col("_returned") / money, "Money returned before the cutoff.",
+            derived("returned", divide(pl.col("_returned"), money), "Money returned before the cutoff.",
                     NO_EVENTS_ZERO),
             derived("returned_share", ratio("_returned", "_sold"), "Money returned over money of purchases.",
                     "null where purchases come to 0"),
@@ -53,6 +54,6 @@ def features(definitions: Definitions) -> list[Feature]:
                          f"Days with a return in the last {w} days.", w, BOTH))  # fmt: skip
         if "amount" in definitions.columns:
             out.append(count(f"_returned_last_{w}d", back.filter(within(w)).sum(), "days", "", w, BOTH))
-            out.append(derived(f"returned_last_{w}d", pl.col(f"_returned_last_{w}d") / money,
+            out.append(derived(f"returned_last_{w}d", divide(pl.col(f"_returned_last_{w}d"), money),
                                f"Money returned in the last {w} days.", NO_EVENTS_ZERO + WINDOW_NULL))  # fmt: skip
     return out
