@@ -10,9 +10,11 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 from hypothesis import strategies as st
 
+from churn_clv import events, matrix, timeline
 from churn_clv.canonical import LOG_SCHEMA, Rules
 from churn_clv.timeline import Definitions
 
@@ -143,6 +145,50 @@ def drawn(draw: st.DrawFn, d: Definitions, customers: Sequence[str] = IDS[:4], m
     return histories(lambda options: draw(st.sampled_from(options)), d, customers, most)
 
 
-def frame(events: Sequence[Event]) -> pl.DataFrame:
+def frame(rows: Sequence[Event]) -> pl.DataFrame:
     """Events as a log frame, in the order given."""
-    return pl.DataFrame([tuple(e[c] for c in LOG_SCHEMA) for e in events], schema=LOG_SCHEMA, orient="row")
+    return pl.DataFrame([tuple(e[c] for c in LOG_SCHEMA) for e in rows], schema=LOG_SCHEMA, orient="row")
+
+
+def bulk(seed: int, customers: int, d: Definitions, most: int = 10) -> list[Event]:
+    """The histories of many customers by a seeded generator."""
+    return histories(seeded(seed), d, [f"c{n:04d}" for n in range(customers)], most)
+
+
+def matrix_of(rows: Sequence[Event], d: Definitions, cutoffs: Sequence[dt.date] = (CUTOFF,)) -> pl.DataFrame:
+    """The matrix of every customer of the events, known or not, at every cutoff."""
+    return matrix.build(frame(rows), timeline.pairs_of({e["customer_id"] for e in rows}, cutoffs), d)
+
+
+def many(customers: int, seed: int = 5) -> pl.DataFrame:
+    """A log of a few events per customer with times and amounts anywhere, made column by column."""
+    rng = np.random.default_rng(seed)
+    of = np.sort(rng.integers(0, customers, 6 * customers))
+    size = len(of)
+    kind = np.asarray(["purchase", "purchase", "purchase", "return", "visit", "survey"])[rng.integers(0, 6, size)]
+    sign = np.select([kind == "purchase", kind == "return"], [1, -1], 0)
+    time = np.datetime64(CUTOFF - dt.timedelta(days=420), "us") + rng.integers(0, 440 * 86_400, size) * 1_000_000
+    return pl.DataFrame(
+        {
+            "customer_id": [f"c{n:06d}" for n in of],
+            "time": time,
+            "known_at": None,
+            "event_type": kind,
+            "amount": sign * rng.integers(0, 2_000_000, size),
+            "order_id": None,
+            "product_id": [f"p{n}" for n in rng.integers(0, 9, size)],
+            "category": [f"k{n}" for n in rng.integers(0, 3, size)],
+            "quantity": 1000 * rng.integers(1, 5, size),
+            "discount": rng.integers(0, 2, size) * 150,
+            "channel": [f"w{n}" for n in rng.integers(0, 2, size)],
+            "value": 1000 * rng.integers(0, 11, size),
+            "event_id": None,
+        },
+        schema_overrides=LOG_SCHEMA,
+    )
+
+
+def digest(log: pl.DataFrame, customers: Iterable[str] | None = None) -> str:
+    """A hash of the matrix of the customers (default: all) at two cutoffs, each cell to the last bit."""
+    rows = matrix.build(log, timeline.pairs_of(customers or log["customer_id"], CUTOFFS[:2]), definitions())
+    return events.fingerprint(rows)

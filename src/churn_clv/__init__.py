@@ -4,8 +4,12 @@ The API is these names; everything else may change without notice. They load whe
 imports the lab.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# Before LightGBM loads OpenMP: waiting threads that spin turn one second into twenty on busy cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from churn_clv import features as features

@@ -71,9 +71,10 @@ def reliability(churned: Array, probability: Array, floor: float | None = None) 
     top, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     top.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1.2, label="exactly as predicted")
     top.errorbar(said, seen, [seen - low, high - seen], None, "o", color=BLUE, capsize=3, label="a tenth, 95% bar")
-    top.set(ylabel="share that churned", ylim=(-0.02, 1.02), xlim=(-0.02, 1.02))
-    chance = "" if floor is None else f" ({100 * floor:.1f} would be chance)"
-    _title(top, f"Churn probabilities are off by {100 * np.abs(seen - said).mean():.1f} points on average{chance}")
+    reach = min(1.02, 1.08 * max(float(high.max()), float(probability.max())))
+    top.set(ylabel="share that churned", ylim=(-0.02, reach), xlim=(-0.02, reach))
+    chance = "" if floor is None else f" (chance: {100 * floor:.1f})"
+    _title(top, f"Churn probabilities miss by {100 * np.abs(seen - said).mean():.1f} points on average{chance}")
     top.legend(loc="upper left", frameon=False)
     below.hist(probability, bins=40, range=(0, 1), color=BLUE, alpha=0.75)
     below.set(xlabel="predicted churn probability", ylabel="customers")
@@ -88,7 +89,8 @@ def lift(churned: Array, probability: Array) -> Figure:
     figure = _figure(6.8, 4.0)
     axes = figure.subplots()
     bars = axes.bar(place, rate, color=BLUE, width=0.8)
-    axes.bar_label(bars, [f"{r / mean:.1f}x" for r in rate], padding=2, fontsize=8, color=INK)
+    ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axes.bar_label(bars, [f"{r / mean:.1f}x" for r in rate], padding=2, fontsize=8, color=INK, bbox=ground, zorder=4)
     axes.axhline(mean, color=ORANGE, linewidth=1.5, linestyle="--", label=f"everyone: {mean:.0%}")
     axes.set(xlabel="tenth of customers, riskiest first", ylabel="share that churned", ylim=(0, rate.max() * 1.15))
     axes.set_xticks(place)

@@ -102,8 +102,8 @@ def test_labels_drawn(events: list[oracle.Event]) -> None:
 def test_features_in_bulk(way: str) -> None:
     """Many customers in one call: what a hundred drawn examples cannot reach."""
     d = drawn.WAYS[way]
-    events = drawn.histories(drawn.seeded(len(way)), d, [f"c{n}" for n in range(150)], most=14)
-    assert compare_features(events, d) > 200
+    events = drawn.histories(drawn.seeded(len(way)), d, [f"c{n}" for n in range(300)], most=14)
+    assert compare_features(events, d) > 500
     assert set(features.names(d)) == oracle.features(events[:1], drawn.CUTOFF, drawn.plain(d)).keys()
 
 
@@ -113,7 +113,7 @@ def test_labels_in_bulk(known_by: dt.date | None, ends: dt.date) -> None:
     events = drawn.histories(drawn.seeded(3), drawn.WAYS["all"], [f"c{n}" for n in range(200)], most=14)
     seen = compare_labels(events, ends, known_by)
     # eight columns, two or three of the cutoffs' windows complete
-    assert seen == 8 * 201 * (3 if ends >= drawn.CUTOFF + dt.timedelta(days=28) else 2)
+    assert seen == 8 * (len(by_customer(events)) + 1) * (3 if ends >= drawn.CUTOFF + dt.timedelta(days=28) else 2)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
 Row = dict[str, Any]
 
 
+MATRICES: list[pl.DataFrame] = []  # what Bundle.predict was given, newest last
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watched() -> Iterator[None]:
+    """Keep every matrix that is predicted: five trees would not tell most features' last bits apart."""
+    real = Bundle.predict
+
+    def watching(self: Bundle, rows: pl.DataFrame) -> pl.DataFrame:
+        MATRICES.append(rows)
+        return real(self, rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bundle, "predict", watching)
+        yield
+
+
+def features(cutoffs: dict[str, dt.date]) -> dict[str, Row]:
+    """Customer -> every column of the newest matrix, for the customers that it holds at their own cutoff."""
+    rows = MATRICES[-1].iter_rows(named=True)
+    return {row["customer_id"]: row for row in rows if cutoffs.get(row["customer_id"]) == row["cutoff"]}
+
+
 @pytest.fixture(scope="module")
 def client(tiny_bundle: Bundle) -> Client:
     held = Holder(Path("nowhere"))
@@ -43,7 +67,11 @@ def served(client: Client, histories: Histories) -> dict[str, Row]:
     assert [(row["customer_id"], row["cutoff"]) for row in rows] == [
         (n, c.isoformat()) for n, (c, _) in histories.items()
     ]
-    return {row["customer_id"]: {name: row[name] for name in SHARED} for row in rows}
+    found = features({name: cutoff for name, (cutoff, _) in histories.items()})
+    return {
+        row["customer_id"]: {name: row[name] for name in SHARED} | {"features": found.get(row["customer_id"])}
+        for row in rows
+    }
 
 
 def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> dict[str, Row]:
@@ -52,9 +80,10 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
     for cutoff in sorted(set(cutoffs.values())):
         scored = bundle.score(frame, cutoff)
         assert isinstance(scored, pl.DataFrame)
-        rows = scored.iter_rows(named=True)
-        found |= {r["customer_id"]: {n: r[n] for n in SHARED} for r in rows if cutoffs.get(r["customer_id"]) == cutoff}
-    nothing: Row = dict.fromkeys(SHARED) | {
+        there = features(cutoffs)
+        rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
+        found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
+    nothing: Row = dict.fromkeys((*SHARED, "features")) | {
         "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
         "model_version": bundle.version,
     }  # fmt: skip

@@ -45,7 +45,7 @@ def test_reliability_points_are_the_tenths_means() -> None:
     seen = figure.axes[0].containers[0].lines[0].get_xydata()
     assert seen == pytest.approx(np.column_stack([np.arange(10) / 10 + 0.05, np.array(LABELS) / 10]))
     # Each tenth is .05 off, but .15 in tenth 5.
-    assert title(figure) == "Churn probabilities are off by 6.0 points on average (3.1 would be chance)"
+    assert title(figure) == "Churn probabilities miss by 6.0 points on average (chance: 3.1)"
 
 
 def test_reliability_bars_are_wilsons() -> None:

@@ -138,6 +138,13 @@ def test_the_rest_of_a_refused_body_is_read_so_that_the_answer_arrives() -> None
     assert [m.get("more_body") for m in wire.got] == [None, True, False]
 
 
+def test_a_body_declared_too_large_is_refused_before_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "DRAIN_SECONDS", 0.05)
+    wire = Wire()
+    wire.scope["headers"].append((b"content-length", str(LIMIT + 1).encode()))
+    assert wire.run(Echo()) == 413
+
+
 def test_a_body_refused_at_its_end_is_not_waited_for() -> None:
     assert Wire(chunk(LIMIT + 1, more=False)).run(Echo()) == 413
 

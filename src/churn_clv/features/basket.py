@@ -68,10 +68,10 @@ def _units(definitions: Definitions) -> list[Feature]:
         money = 10**definitions.rules.minor_units
         out += [
             count("_gross", pl.col("gross").sum(), "days"),
-            derived("price_per_unit", ratio(divide(pl.col("_gross"), money), "units"), "Money of purchases per unit bought: "
-                    "price level.", "null without units"),
-            derived("price_per_line", ratio(divide(pl.col("_gross"), money), "purchase_lines"), "Money of purchases per "
-                    "purchase line.", "null without purchase lines"),
+            derived("price_per_unit", ratio(divide(pl.col("_gross"), money), "units"),
+                    "Money of purchases per unit bought: price level.", "null without units"),
+            derived("price_per_line", ratio(divide(pl.col("_gross"), money), "purchase_lines"),
+                    "Money of purchases per purchase line.", "null without purchase lines"),
         ]  # fmt: skip
     return out
 
