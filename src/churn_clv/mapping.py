@@ -51,7 +51,7 @@ def expression(mapping: Mapping, schema: pl.Schema) -> pl.Expr:
 
 
 def condition(test: Condition, schema: pl.Schema) -> pl.Expr:
-    """A condition as an expression that is never null: a missing value meets none."""
+    """A condition as an expression; where the value is missing it is null, which `when` takes for not met."""
     column, dtype = pl.col(test.column), schema[test.column]
     if test.starts_with is not None:
         found = column.cast(pl.String).str.starts_with(test.starts_with)
@@ -63,7 +63,7 @@ def condition(test: Condition, schema: pl.Schema) -> pl.Expr:
         found = column.cast(pl.String) == test.equals
     else:
         found = _number(test.column, schema) == test.equals
-    return found.fill_null(False)
+    return found
 
 
 def _columns(mapping: Mapping) -> list[str]:

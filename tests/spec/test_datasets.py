@@ -80,6 +80,9 @@ def test_journey_times_are_new_yorks(journey: Log) -> None:
 
 
 def test_journey_days_without_a_clock_are_local_midnights(journey: Log) -> None:
+    tables = datasets.completejourney(None)
+    for table, column in (("campaigns", "start_date"), ("redemptions", "redemption_date")):
+        assert tables[table].collect_schema()[column] == pl.Date  # so that no source zone can move them
     days = journey.frame.filter(pl.col("event_type") != "purchase")
     assert (days["time"].dt.truncate("1d") == days["time"]).all()
     first = journey.frame.filter((pl.col("customer_id") == "1029") & (pl.col("event_type") == "redemption"))["time"][0]
