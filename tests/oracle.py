@@ -145,11 +145,8 @@ def gap_quantile(customers: list[list[Event]], as_of: dt.date, share: Fraction) 
     spells = []
     for events in customers:
         days = sorted({e["time"].date() for e in bought(past(events, as_of))})
-        ends = [*days[1:], as_of]
-        spells += [
-            ((end - day).days, Fraction(1, len(days)), end_known)
-            for day, end, end_known in zip(days, ends, [True] * (len(days) - 1) + [False], strict=True)
-        ]
+        spells += [((end - day).days, Fraction(1, len(days)), True) for day, end in zip(days, days[1:], strict=False)]
+        spells += [((as_of - day).days, Fraction(1, len(days)), False) for day in days[-1:]]
     if not spells:
         return 1
     alive = Fraction(1)

@@ -219,12 +219,16 @@ class Target(Section):
     at_least: float | None = None
 
 
+# Features compare short windows with long ones; with fewer lengths these would be the same.
+FEWEST_WINDOWS = 5
+
+
 class Features(Section):
     """Which families and features are built, and over which windows."""
 
     families: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
-    windows_days: tuple[PositiveInt, ...] | None = None
+    windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=FEWEST_WINDOWS)] | None = None
 
 
 # --- models, bundle, doors ----------------------------------------------------------------------

@@ -30,7 +30,8 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
     Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, trees.
-    The same recipe on the same data is already champion: nothing is trained and the stored document is returned.
+    The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
+    The same recipe on newer data, or by newer code, replaces the champion where it is not worse.
     Raises UserError before any training where the registered model answers another question.
     """
     say("opening the tracking store")
@@ -51,28 +52,38 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
-    same_code = champion.tags.get("churn_clv", bundle.installed()) == bundle.installed()
-    tags = champion.tags
-    return same_code and (tags["recipe_hash"], tags["fingerprint"]) == (settings.recipe_hash, log.fingerprint)
+    """Whether the champion is this recipe, by this code, on these data: training would give it again."""
+    return _same_recipe(champion, settings) and _same_code(champion) and _same_data(champion, log)
+
+
+def _same_recipe(champion: Champion, settings: config.Config) -> bool:
+    return champion.tags["recipe_hash"] == settings.recipe_hash
+
+
+def _same_code(champion: Champion) -> bool:
+    return champion.tags["code_hash"] == tracking.code_version()[1]
+
+
+def _same_data(champion: Champion, log: Log) -> bool:
+    return champion.tags["fingerprint"] == log.fingerprint
 
 
 def _incumbent(
     champion: Champion | None, trained: Trained, log: Log, settings: config.Config, say: Say
 ) -> pl.DataFrame | None:
-    """The incumbent recipe's predictions of the challenger's rows, keyed by pseudonym; None without a champion."""
+    """The incumbent recipe's predictions of this run's test cutoff, keyed by pseudonym; None without a champion."""
     if champion is None:
         return None
-    if champion.tags["recipe_hash"] == settings.recipe_hash:
+    same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
+    if same_key and _same_data(champion, log):
+        return champion.oot
+    if _same_recipe(champion, settings):
         # One recipe on one log gives one set of predictions; there is nothing to run again.
         return tracking.keyed_predictions(settings, trained.oot)
-    same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
-    if same_key and champion.tags["fingerprint"] == log.fingerprint:
-        return champion.oot
     say("running the incumbent's recipe on this log")
     stored = yaml.safe_load((champion.bundle / "config.yaml").read_text(encoding="utf-8"))
     recipe = config.from_dict(stored, where=f"the config of version {champion.version}")
-    again = training.judge(log, recipe, say)
-    return tracking.keyed_predictions(settings, training.out_of_time(again))
+    return tracking.keyed_predictions(settings, training.out_of_time(training.judge(log, recipe, say)))
 
 
 def _decide(
@@ -87,12 +98,14 @@ def _decide(
         )
         for name, r in trained.rungs.items()
     }
-    newer = champion is not None and log.ends > dt.date.fromisoformat(champion.document["data"]["ends"])
+    newer = champion is not None and (
+        log.ends > dt.date.fromisoformat(champion.document["data"]["ends"]) or not _same_code(champion)
+    )
     return promotion.decide(
         mine,
         incumbent,
         rungs,
-        same_recipe=champion is not None and champion.tags["recipe_hash"] == settings.recipe_hash,
+        same_recipe=champion is not None and _same_recipe(champion, settings),
         newer_data=newer,
         horizon_days=settings.timeline.horizon_days,
         draws=settings.promotion.bootstrap_draws,
@@ -101,7 +114,7 @@ def _decide(
 
 
 def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
-    """The ladder with the incumbent's recipe behind this run's, on the rows that both predicted."""
+    """The ladder with the incumbent's recipe behind this run's, each on the rows it predicted."""
     if incumbent is None:
         return trained.ladder
     spend = None if incumbent["expected_spend"].null_count() else incumbent["expected_spend"].to_numpy()

@@ -68,8 +68,10 @@ class Definitions(BaseModel):
 
 
 def default_windows(horizon_days: int) -> tuple[int, ...]:
-    """Window lengths in whole weeks, scaled with the horizon, shortest first."""
+    """Window lengths in whole weeks, scaled with the horizon, shortest first; at least config.FEWEST_WINDOWS."""
     weeks = {max(1, round(horizon_days * m / 7)) for m in WINDOW_MULTIPLES}
+    while len(weeks) < config.FEWEST_WINDOWS:
+        weeks.add(2 * max(weeks))
     return tuple(sorted(7 * w for w in weeks))
 
 

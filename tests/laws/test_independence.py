@@ -76,10 +76,10 @@ def test_several_cutoffs_in_one_call_equal_the_calls_one_by_one() -> None:
 
 
 def test_customers_may_have_different_cutoffs_in_one_call() -> None:
-    mine, draw = drawn.bulk(8, 150, ALL), random.Random(8)
+    mine = drawn.bulk(8, 150, ALL)
     every = drawn.matrix_of(mine, ALL, drawn.CUTOFFS)
     pairs = every.select("customer_id", "cutoff").sample(fraction=0.4, seed=8, shuffle=True)
-    assert pairs["cutoff"].n_unique() > 1 and draw
+    assert pairs["cutoff"].n_unique() == len(drawn.CUTOFFS)
     found = matrix.build(drawn.frame(mine), pairs, ALL)
     expected = every.join(pairs, on=["customer_id", "cutoff"], how="semi", maintain_order="left")
     assert found.equals(expected), differing(found, expected)
@@ -100,7 +100,7 @@ def test_one_customer_equals_the_batch(way: str) -> None:
     d = drawn.WAYS[way]
     frame = drawn.frame(drawn.bulk(10, 60, d, 14))
     batch = matrix.build(frame, timeline.pairs_of(frame["customer_id"], drawn.CUTOFFS), d)
-    customers = batch["customer_id"].unique().sort().to_list()[:25]
+    customers = batch["customer_id"].unique().sort().to_list()[:12]
     each_alone_equals_batch(frame, customers, batch, d)
     # and at one cutoff: a matrix of a single row
     for customer in customers:
@@ -125,7 +125,7 @@ def test_simulated_customers_equal_the_batch_in_features_and_margins(tiny_bundle
         assert len(np.unique(margins)) > 5
         for customer in customers:
             row = batch.filter(customer_id=customer)
-            (at,) = batch["customer_id"].index_of(customer), 
+            at = batch["customer_id"].index_of(customer)
             assert head.margin(matrix.values(row, tiny_bundle.features)).tobytes() == margins[at : at + 1].tobytes()
 
 
