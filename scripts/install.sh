@@ -41,7 +41,7 @@ if ! [ -x .venv/bin/python ] || ! .venv/bin/python -c 'import pip' 2>/dev/null; 
 fi
 
 # The lock is complete, so nothing needs resolving (--no-deps); every file is checked against its hash, none is built
-# here, and byte code is compiled when it is first imported: 110 s became 67 s (docs/adr, packaging).
+# here, and byte code is compiled when it is first imported: 110 s became 67 s.
 echo "Installing $lock (about a minute when nothing is cached; details in $log)"
 if ! pip_install --require-hashes --only-binary :all: -r "$lock" 2>&1 | tee "$log" | progress; then
   tail -n 15 "$log" >&2

@@ -98,19 +98,23 @@ def event(pick: Pick, customer: str, d: Definitions) -> Event:
     late = pick((None, None, None, None, age, age - 1, age + 1, 0, 1, -1, 8, -28))
     sign = {"purchase": 1, "return": -1}.get(kind)
     few = pick(range(60))
-    return dict.fromkeys(LOG_SCHEMA) | {
-        "customer_id": customer,
-        "time": time,
-        "known_at": None if late is None else _before(late) + pick(OFFSETS),
-        "event_type": kind,
-        "amount": sign and pick((0, 1, 100, 100, 250, 999, 12_345, 98_765_432_109, None)),
-        "product_id": (None, "p1", "p2", "ü3")[few % 4],
-        "category": (None, "tea", "cups")[few % 3],
-        "quantity": (None, 1000, 500, 3000, 0)[few % 5],
-        "discount": (None, 0, 50)[few % 3] if sign == 1 else None,
-        "channel": ("web", "store", None, "web")[few // 15],
-        "value": pick((None, 0, 9000, -500)) if sign is None else None,
-    } | ({"amount": -few % 7 * -50 - 50 if few % 6 else -12_345} if sign == -1 else {})
+    return (
+        dict.fromkeys(LOG_SCHEMA)
+        | {
+            "customer_id": customer,
+            "time": time,
+            "known_at": None if late is None else _before(late) + pick(OFFSETS),
+            "event_type": kind,
+            "amount": sign and pick((0, 1, 100, 100, 250, 999, 12_345, 98_765_432_109, None)),
+            "product_id": (None, "p1", "p2", "ü3")[few % 4],
+            "category": (None, "tea", "cups")[few % 3],
+            "quantity": (None, 1000, 500, 3000, 0)[few % 5],
+            "discount": (None, 0, 50)[few % 3] if sign == 1 else None,
+            "channel": ("web", "store", None, "web")[few // 15],
+            "value": pick((None, 0, 9000, -500)) if sign is None else None,
+        }
+        | ({"amount": -few % 7 * -50 - 50 if few % 6 else -12_345} if sign == -1 else {})
+    )
 
 
 def _before(age: int) -> dt.datetime:

@@ -12,6 +12,7 @@ fractions, the order of the divisions is the one the formula shows.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
 import re
 from collections import defaultdict
@@ -145,7 +146,7 @@ def gap_quantile(customers: list[list[Event]], as_of: dt.date, share: Fraction) 
     spells = []
     for events in customers:
         days = sorted({e["time"].date() for e in bought(past(events, as_of))})
-        spells += [((end - day).days, Fraction(1, len(days)), True) for day, end in zip(days, days[1:], strict=False)]
+        spells += [((end - day).days, Fraction(1, len(days)), True) for day, end in itertools.pairwise(days)]
         spells += [((as_of - day).days, Fraction(1, len(days)), False) for day in days[-1:]]
     if not spells:
         return 1

@@ -28,7 +28,11 @@ def settings(**sections: dict[str, Any]) -> config.Config:
         "timeline": {"step_days": 14, "max_train_cutoffs": 4},
         "population": {"active_within_days": 84},
         "simulate": {"customers": 600, "days": 364},
-        "models": {"threads": 1, "churn": values["models"]["churn"] | QUICK, "spend": values["models"]["spend"] | QUICK},
+        "models": {
+            "threads": 1,
+            "churn": values["models"]["churn"] | QUICK,
+            "spend": values["models"]["spend"] | QUICK,
+        },
     }
     for section, own in sections.items():
         changes[section] = changes.get(section, {}) | own

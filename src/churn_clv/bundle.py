@@ -96,9 +96,7 @@ class Bundle:
         """The head of a target, or None where the bundle has none."""
         return next((h for h in self.heads if h.target == target), None)
 
-    def score(
-        self, frame: pd.DataFrame | pl.DataFrame, cutoff: dt.date | str
-    ) -> pd.DataFrame | pl.DataFrame:
+    def score(self, frame: pd.DataFrame | pl.DataFrame, cutoff: dt.date | str) -> pd.DataFrame | pl.DataFrame:
         """Predictions for every known customer of a frame of plain event columns; the same kind of frame back.
 
         ``frame`` has customer_id and time, and event_type, amount (major units), ... as ``read_log`` describes;
@@ -129,7 +127,9 @@ class Bundle:
         model_version.
         """
         scored = rows.filter("eligible")
-        found = scored.select("customer_id", "cutoff").with_columns(**self._numbers(matrix.values(scored, self.features)))
+        found = scored.select("customer_id", "cutoff").with_columns(
+            **self._numbers(matrix.values(scored, self.features))
+        )
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
         return out.with_columns(
             base_rate=pl.lit(self.base_rate),
@@ -218,7 +218,9 @@ def verify(folder: Path) -> dict[str, Any]:
         files: dict[str, str] = manifest["files"]
         known = manifest["format"] == FORMAT
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{folder} is not a bundle: its {MANIFEST} cannot be read ({type(error).__name__}).") from None
+        raise BundleError(
+            f"{folder} is not a bundle: its {MANIFEST} cannot be read ({type(error).__name__})."
+        ) from None
     if not known:
         raise BundleError(f"{folder}: bundle format {manifest['format']}, this version reads {FORMAT}. Retrain.")
     wrong = [name for name, digest in files.items() if _sum_of(folder, name) != digest]
@@ -249,7 +251,7 @@ def load_bundle(folder: str | Path) -> Bundle:
     bundle = Bundle(
         definitions=definitions,
         heads=tuple(_load_head(folder, h) for h in parts["heads.json"]),
-        reference=Reference(**{k: tuple(v) if isinstance(v, list) else v for k, v in parts["reference.json"].items()}),
+        reference=_load_reference(parts["reference.json"]),
         config=config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()), where=str(folder)),
         trained_through=dt.date.fromisoformat(manifest["trained_through"]),
         report=parts["report.json"],
@@ -353,6 +355,15 @@ def _load_head(folder: Path, entry: Mapping[str, Any]) -> Head:
     text = (folder / entry["file"]).read_text()
     numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale")}
     return Head(booster=lgb.Booster(model_str=text), **numbers)
+
+
+def _load_reference(entry: Mapping[str, Any]) -> Reference:
+    return Reference(
+        quantiles=tuple(entry["quantiles"]),
+        base_rate=entry["base_rate"],
+        band_edges=tuple(entry["band_edges"]),
+        band_names=tuple(entry["band_names"]),
+    )
 
 
 def _head_file(head: Head) -> str:

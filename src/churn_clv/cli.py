@@ -29,7 +29,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out, err = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+# Piped output is not cut to 80 columns: tables would lose their words.
+WIDE = None if sys.stdout.isatty() else 132
+out = Console(highlight=False, soft_wrap=True, width=WIDE)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Configs = Annotated[list[Path], typer.Argument(help="YAML overlays on the defaults, merged left to right.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -65,10 +68,10 @@ def init(
 @app.command()
 def check(configs: Configs, as_json: Json = False) -> None:
     """Say what the log is good for before any training: findings, minimums, the temporal plan."""
-    from churn_clv import events, readiness
+    from churn_clv import readiness
 
     settings = config.load(*configs)
-    log = _timed(lambda say: (say("reading the log"), events.read_log(settings))[1])
+    log = _read_log(settings)
     report = readiness.check(log, settings)
     document = readiness.as_document(report)
     if as_json:
@@ -82,10 +85,10 @@ def check(configs: Configs, as_json: Json = False) -> None:
 @app.command()
 def plan(configs: Configs, as_json: Json = False) -> None:
     """Show the temporal plan: which cutoffs train, stop, calibrate and test."""
-    from churn_clv import events, timeline
+    from churn_clv import timeline
 
     settings = config.load(*configs)
-    log = _timed(lambda say: (say("reading the log"), events.read_log(settings))[1])
+    log = _read_log(settings)
     if "purchase" not in log.starts:
         raise UserError("the log has no 'purchase' events. Map event_type to 'purchase'.")
     found = timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
@@ -181,29 +184,28 @@ def serve(configs: Configs) -> None:
 
 
 @app.command()
-def simulate(configs: Configs, as_json: Json = False) -> None:
-    """Write a synthetic log with known truth, and the truth at the plan's test cutoff."""
-    import datetime as dt
-
-    from churn_clv import simulate as simulator
+def simulate(
+    configs: Configs,
+    judge: Annotated[bool, typer.Option(help="Also train on it and compare with the best possible score.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a synthetic log with known truth at the plan's test cutoff, and say how near a model comes to it."""
+    from churn_clv import benchmark
 
     settings = config.load(*configs)
-    own, horizon = settings.simulate, settings.timeline.horizon_days
-    ends = own.starts + dt.timedelta(days=own.days)
-    test = ends - dt.timedelta(days=horizon)
-    folder = Path(settings.events.folder or ".") / settings.out / "simulator"
-
-    def work(say: Callable[[str], None]) -> None:
-        say(f"simulating {own.customers} customers over {own.days} days")
-        simulator.write(simulator.chunks(own, settings.seed), folder, [test, ends], horizon)
-
-    _timed(work)
-    document = {"folder": str(folder), "customers": own.customers, "ends": ends.isoformat(),
-                "truth_cutoffs": [test.isoformat(), ends.isoformat()]}  # fmt: skip
+    document = _timed(lambda say: benchmark.simulate(settings, judge, say))
     if as_json:
         _print_json(document)
+        return
+    out.print(
+        f"{document['customers']:,} customers until {document['ends']}; log and truth are in {document['folder']}"
+    )
+    if judge:
+        _print_rows(f"Out of time, {document['judged']['n']:,} eligible customers", document["judged"]["scores"])
+        share = document["judged"]["share_of_the_way"]
+        out.print(f"The model goes {share:.1%} of the way from chance to the best score that the history allows.")
     else:
-        out.print(f"Wrote the log and its truth at {test} and {ends} to {folder}. Next: churn-clv train with this config.")
+        out.print("Next: churn-clv train with this config, or churn-clv simulate --judge.")
 
 
 @app.command("features")
@@ -213,11 +215,11 @@ def list_features(
     markdown: Annotated[bool, typer.Option(help="As docs/features.md.")] = False,
 ) -> None:
     """List the features this config's log gives: name, family, meaning, null policy."""
-    from churn_clv import bundle, events, timeline
+    from churn_clv import bundle, timeline
     from churn_clv import features as families
 
     settings = config.load(*configs)
-    log = _timed(lambda say: (say("reading the log"), events.read_log(settings))[1])
+    log = _read_log(settings)
     definitions = timeline.define(log, settings, as_of=log.ends)
     entries, absent = bundle.feature_entries(definitions), families.left_out(definitions)
     if as_json:
@@ -225,7 +227,9 @@ def list_features(
     elif markdown:
         sys.stdout.write(families.as_markdown(definitions))
     else:
-        _print_rows(f"{len(entries)} features", [{k: e[k] for k in ("name", "family", "meaning", "nulls")} for e in entries])
+        _print_rows(
+            f"{len(entries)} features", [{k: e[k] for k in ("name", "family", "meaning", "nulls")} for e in entries]
+        )
         for family, why in absent.items():
             out.print(f"left out: {family} ({why})")
 
@@ -241,6 +245,17 @@ def _timed(work: Callable[[Callable[[str], None]], Any]) -> Any:
     result = work(say)
     err.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  done")
     return result
+
+
+def _read_log(settings: config.Config) -> Any:
+    """The log, with its progress shown."""
+    from churn_clv import events
+
+    def work(say: Callable[[str], None]) -> events.Log:
+        say("reading the log")
+        return events.read_log(settings)
+
+    return _timed(work)
 
 
 def _bundle(settings: config.Config, version: str | None) -> Any:
@@ -274,8 +289,14 @@ def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         numeric = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
         table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
     for row in rows:
-        table.add_row(*(escape("-" if v is None else str(v)) for v in row.values()))
+        table.add_row(*(escape(_cell(v)) for v in row.values()))
     out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def _note(text: str | None) -> None:
@@ -297,11 +318,8 @@ def _print_training(document: Mapping[str, Any], settings: config.Config) -> Non
     _note(document.get("plan_note"))
     _print_data(document["data"])
     _print_ladder(document["ladder"])
-    if document["already_champion"]:
-        verdict = "already champion"
-    else:
-        verdict = "promoted" if document["promoted"] else "not promoted"
-    out.print(f"[bold]{verdict}[/]: {escape(document['why'])}")
+    verdict, _, why = document["why"].partition(":")
+    out.print(f"[bold]{escape(verdict)}[/]:{escape(why)}")
     out.print(
         f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
         f"bundle {str(document['bundle_version'])[:16]}"
@@ -318,8 +336,8 @@ def _print_data(data: Mapping[str, Any]) -> None:
     if rate is not None:
         word = "lapse, not churn: they pause" if rate > 0.2 else "most stay away"
         out.print(
-            f"{rate:.0%} of those labelled churned buy again within the next {data['label_return_within_days'] / 7:.0f} "
-            f"weeks ({word})."
+            f"{rate:.0%} of those labelled churned buy again within the next "
+            f"{data['label_return_within_days'] / 7:.0f} weeks ({word})."
         )
     for family, why in data["families_left_out"].items():
         out.print(f"family left out: {family} ({escape(why)})")
@@ -335,7 +353,10 @@ def _print_ladder(ladder: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(head, justify="right")
     for rung in ladder:
         values = [rung["metrics"][key] for key in LADDER_COLUMNS]
-        cells = ["-" if v is None else FORMATS.get(k, "{:.4f}").format(v) for k, v in zip(LADDER_COLUMNS, values, strict=True)]
+        cells = [
+            "-" if v is None else FORMATS.get(k, "{:.4f}").format(v)
+            for k, v in zip(LADDER_COLUMNS, values, strict=True)
+        ]
         table.add_row(rung["rung"], *cells)
     out.print(table)
     floor = ladder[0]["metrics"]["churn_ece_floor"]
@@ -362,7 +383,9 @@ def _print_readiness(document: Mapping[str, Any]) -> None:
     for finding in document["findings"]:
         colour = {"error": "red", "warning": "yellow"}.get(finding["severity"], "dim")
         where = ", ".join(str(finding[k]) for k in ("source", "column", "where") if finding[k])
-        out.print(f"[{colour}]{finding['severity']:8}[/] {escape(finding['found'])}{escape(f' ({where})' if where else '')}")
+        out.print(
+            f"[{colour}]{finding['severity']:8}[/] {escape(finding['found'])}{escape(f' ({where})' if where else '')}"
+        )
         out.print(f"         {escape(finding['do'])}", style="dim")
     if document["plan"]:
         _print_rows("\nTemporal plan", document["plan"])

@@ -266,7 +266,7 @@ def _both_classes(rows: pl.DataFrame, role: str, settings: config.Config) -> Non
     stayed = rows.height - churned
     if min(churned, stayed) < MIN_CLASS:
         horizon = settings.timeline.horizon_days
-        more = "longer" if churned < stayed else "shorter"
+        more = "shorter" if churned < stayed else "longer"
         raise UserError(
             f"the {role} slice has {rows.height} eligible customer rows, of which {churned} churned and {stayed} did "
             f"not; at least {MIN_CLASS} of each are needed. A {more} timeline.horizon_days than {horizon} days gives "

@@ -129,7 +129,8 @@ class Service:
         return code, json.loads(text) if kind == "application/json" else text
 
     def wait(self, path: str, code: int, seconds: float) -> None:
-        until, seen = time.monotonic() + seconds, None
+        until = time.monotonic() + seconds
+        seen: object = None
         while time.monotonic() < until:
             try:
                 seen = self.status(path)[0]

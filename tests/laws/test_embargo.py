@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 
 from hypothesis import example, given, settings
@@ -60,7 +61,7 @@ def obeys(plan: timeline.Plan, own: config.Timeline, ends: dt.date) -> None:
     for cutoffs in (plan.train, plan.judged, plan.shipped):
         assert 1 <= len(cutoffs) <= own.max_train_cutoffs
         assert {*cutoffs} <= {*plan.all_cutoffs}
-        assert {(b - a).days for a, b in zip(cutoffs, cutoffs[1:], strict=False)} <= {own.step_days}
+        assert {(b - a).days for a, b in itertools.pairwise(cutoffs)} <= {own.step_days}
     assert {*plan.until_calibration} <= {*plan.all_cutoffs}
     assert len(plan.until_calibration) <= own.max_train_cutoffs
 

@@ -56,7 +56,8 @@ def test_rows_that_are_aggregated_hold_no_floats() -> None:
 
 
 @pytest.mark.parametrize(
-    "expr", [pl.col("net").mean(), pl.col("net").std(), pl.col("net").var(), pl.corr("net", "gross"), pl.col("net").skew()]
+    "expr",
+    [pl.col("net").mean(), pl.col("net").std(), pl.col("net").var(), pl.corr("net", "gross"), pl.col("net").skew()],
 )
 def test_the_scan_sees_inexact_aggregates(expr: pl.Expr) -> None:
     """Control: each forbidden aggregate is recognised by its name or by its type."""

@@ -27,10 +27,15 @@ def rows_of(rows: pl.DataFrame, customers: list[str]) -> pl.DataFrame:
     return rows.filter(pl.col("customer_id").is_in(customers))
 
 
-def each_alone_equals_batch(frame: pl.DataFrame, customers: list[str], batch: pl.DataFrame, d: timeline.Definitions) -> None:
+def each_alone_equals_batch(
+    frame: pl.DataFrame, customers: list[str], batch: pl.DataFrame, d: timeline.Definitions
+) -> None:
     """The law: a customer asked about alone, from their own events, gets the batch's row to the last bit."""
     for customer in customers:
-        own, pairs = frame.filter(customer_id=customer), batch.filter(customer_id=customer).select("customer_id", "cutoff")
+        own, pairs = (
+            frame.filter(customer_id=customer),
+            batch.filter(customer_id=customer).select("customer_id", "cutoff"),
+        )
         found = matrix.build(own, pairs, d)
         assert found.equals(batch.filter(customer_id=customer)), differing(found, batch.filter(customer_id=customer))
 
@@ -114,7 +119,9 @@ def test_simulated_customers_equal_the_batch_in_features_and_margins(tiny_bundle
     settings_ = config.from_dict({"dataset": "sim", "simulate": {"customers": 300, "days": 400}})
     made = simulate(settings_.simulate, 3)
     log = events.from_frame(made.log, events.rules_of(settings_.events), made.ends)
-    d = tiny_bundle.definitions.model_copy(update={"starts": dict.fromkeys(tiny_bundle.definitions.starts, settings_.simulate.starts)})
+    d = tiny_bundle.definitions.model_copy(
+        update={"starts": dict.fromkeys(tiny_bundle.definitions.starts, settings_.simulate.starts)}
+    )
     frame = log.frame.filter(pl.col("event_type").is_in(d.event_types))
     batch = matrix.build(frame, timeline.pairs_of(frame["customer_id"], [made.ends]), d)
     customers = random.Random(1).sample(batch["customer_id"].to_list(), 30)

@@ -108,7 +108,9 @@ def test_features_in_bulk(way: str) -> None:
 
 
 @pytest.mark.parametrize("known_by", [None, drawn.CUTOFF, drawn.CUTOFF + dt.timedelta(days=8)])
-@pytest.mark.parametrize("ends", [drawn.ENDS, drawn.CUTOFF + dt.timedelta(days=28), drawn.CUTOFF + dt.timedelta(days=27)])
+@pytest.mark.parametrize(
+    "ends", [drawn.ENDS, drawn.CUTOFF + dt.timedelta(days=28), drawn.CUTOFF + dt.timedelta(days=27)]
+)
 def test_labels_in_bulk(known_by: dt.date | None, ends: dt.date) -> None:
     events = drawn.histories(drawn.seeded(3), drawn.WAYS["all"], [f"c{n}" for n in range(200)], most=14)
     seen = compare_labels(events, ends, known_by)

@@ -113,7 +113,9 @@ def bought(
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("cutoff_in_days", "spend", "days"), [(-8, 10.0, 1.0), (-3, 10.0, 1.0), (-2, 0.0, 0.0), (0, 0.0, 0.0)])
+@pytest.mark.parametrize(
+    ("cutoff_in_days", "spend", "days"), [(-8, 10.0, 1.0), (-3, 10.0, 1.0), (-2, 0.0, 0.0), (0, 0.0, 0.0)]
+)
 def test_a_reversal_is_unknown_before_its_own_date(cutoff_in_days: int, spend: float, days: float) -> None:
     """Bought and cancelled on one day ten days ago; the cancellation became known three days ago at noon."""
     events = [bought(10), bought(10, -1000, midnight(3) + NOON, "return")]

@@ -109,14 +109,36 @@ def test_a_bundle_under_another_name_is_refused(root: Path, tiny_folder: Path) -
     assert held.loaded is None and "holds bundle" in why(held)
 
 
+def test_a_broken_bundle_is_not_loaded_again_and_again(
+    root: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damage(root / publish.publish(tiny_folder, root))
+    tries: list[Path] = []
+    real = bundle.load_bundle
+
+    def counting(folder: Path) -> bundle.Bundle:
+        tries.append(folder)
+        return real(folder)
+
+    monkeypatch.setattr(bundle, "load_bundle", counting)
+    held = Holder(root)
+    for _ in range(3):
+        held.check()
+    assert len(tries) == 1 and held.loaded is None
+
+
 @pytest.mark.parametrize("text", ["", "latest", "../../etc", "A" * 64])
-def test_a_current_that_names_no_bundle_is_refused(root: Path, tiny_folder: Path, text: str) -> None:
+def test_a_current_that_names_no_bundle_is_refused_and_said_once(
+    root: Path, tiny_folder: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
     held = Holder(root)
     sha = publish.publish(tiny_folder, root)
     held.check()
     (root / "CURRENT").write_text(text)
-    held.check()
+    for _ in range(3):
+        held.check()
     assert version(held) == sha and "sha256" in why(held)
+    assert len([r for r in caplog.records if r.levelno == logging.ERROR]) == 1
 
 
 def test_a_current_whose_bundle_is_missing_is_refused_until_it_comes(root: Path, tiny_folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import anyio
-from anyio import to_thread
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
@@ -63,7 +63,7 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
     """The application that answers with what ``holder`` has loaded."""
     app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
     # Predictions run in threads so that the event loop goes on; more at once than processors only wait for each other.
-    limiter = anyio.CapacityLimiter(max(2, os.cpu_count() or 2))
+    threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "predict")
 
     @app.post(
         "/predict",
@@ -77,7 +77,7 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         if loaded is None:
             raise HTTPException(503, NOT_READY, {"Retry-After": str(RETRY_SECONDS)})
         body = await request.body()
-        return await to_thread.run_sync(_predict, body, loaded.bundle, clock(), limiter=limiter)
+        return await asyncio.get_running_loop().run_in_executor(threads, _predict, body, loaded.bundle, clock())
 
     @app.get("/model", summary="What is loaded")
     async def model() -> ModelInfo:
