@@ -382,8 +382,8 @@ def default_text() -> str:
 def load(*paths: str | Path, **settings: Any) -> Config:
     """Merge default.yaml, the given overlays, left to right, and ``settings`` by section; check the result.
 
-    ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError naming the
-    file, the key, the nearest known key and what is expected.
+    ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError
+    naming the file, the key, the nearest known key and what is expected.
     """
     merged: dict[str, Any] = _parse(default_text(), DEFAULT)
     for path in paths:
