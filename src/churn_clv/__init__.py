@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from churn_clv.config import load as load_config
     from churn_clv.errors import UserError as UserError
 
+__version__ = "0.1.0"
+
 _PLACES = {
     "Bundle": ("churn_clv.bundle", "Bundle"),
     "UserError": ("churn_clv.errors", "UserError"),

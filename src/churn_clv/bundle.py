@@ -25,6 +25,7 @@ import numpy as np
 import polars as pl
 import yaml
 
+import churn_clv
 from churn_clv import config, events, features, golden, matrix, timeline
 from churn_clv.errors import UserError
 from churn_clv.models.predict import Floats, Head
@@ -264,7 +265,7 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 def installed() -> str:
     """The version of churn_clv that runs."""
-    return metadata.version("churn-clv")
+    return churn_clv.__version__
 
 
 def feature_entries(definitions: Definitions) -> list[dict[str, Any]]:

@@ -283,7 +283,7 @@ class Plan:
 
         As many as the judged model learns from, where the plan has them; at least the training cutoffs.
         """
-        ended = [c for c in sorted({*self.train, *self.judged}) if self.label_ends(c) <= self.calibration]
+        ended = [c for c in self.all_cutoffs if self.label_ends(c) <= self.calibration]
         return tuple(ended[-max(len(self.judged), len(self.train)) :])
 
     @property
@@ -326,7 +326,7 @@ def make_plan(starts: dt.date, ends: dt.date, settings: config.Timeline) -> Plan
     calibration = test - dt.timedelta(days=horizon)
     stopping, note = calibration - dt.timedelta(days=horizon), None
     train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
-    if len(train) < FEW_TRAIN_CUTOFFS:
+    if len(train) < min(FEW_TRAIN_CUTOFFS, settings.max_train_cutoffs):
         stopping, note = calibration, "history is short: stopping and calibration share one cutoff"
         train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
     if not train:

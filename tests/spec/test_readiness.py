@@ -66,8 +66,9 @@ def test_a_log_that_is_ready_in_numbers() -> None:
     assert (data.first_day, data.last_day, data.ends) == ("2024-01-01", "2024-03-10", "2024-03-11")
     # Week 10 is the test: those who left are lapsed, the fifteen of the odd weeks stay away.
     assert (data.test_cutoff, data.eligible_at_test, data.base_rate_at_test) == ("2024-03-04", 60, 0.25)
-    # Matured are the cutoffs of weeks 5, 6 and 7: 15 + 15 + 15 come back the week after, 20 + 20 never do.
-    assert data.label_return_rate == 45 / 85
+    # Matured are the cutoffs of weeks 5, 6 and 7. At the newest, the 15 of the odd weeks come back the week after; the
+    # 20 who never do have lapsed by then.
+    assert data.label_return_rate == 1.0
     assert data.label_return_within_days == 21
     assert data.one_purchase_customer_share == 0
     assert report.ready and [t.ready for t in report.targets] == [True, True]

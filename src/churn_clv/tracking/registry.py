@@ -80,7 +80,8 @@ def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
     """
     client, folder = connect(config), Path(bundle_folder)
     run, sha, name = client.get_run(run_id), verify(folder)["version"], config.registered_name
-    _own_name(client, config)
+    with locked(config):
+        _own_name(client, config)
     tags = {key: run.data.tags[key] for key in KEPT_TAGS if key in run.data.tags}
     tags |= {"bundle_sha256": sha, question.TAG: question.tags(config)[question.TAG]}
     logged = client.create_logged_model(
@@ -90,11 +91,12 @@ def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
         described = Model(run_id=run_id, model_id=logged.model_id)
         _write_model(Path(draft), folder, described)
         client.log_model_artifacts(logged.model_id, str(Path(draft) / "model"))
-    source = f"models:/{logged.model_id}"
-    version = client.create_model_version(
-        name, source, run_id, tags=tags, description=_about(sha), await_creation_for=0, model_id=logged.model_id
-    )
-    client.set_registered_model_alias(name, CHALLENGER, version.version)
+    source, model = f"models:/{logged.model_id}", logged.model_id
+    with locked(config):  # two trainings that end at once break MLflow's unique indexes
+        version = client.create_model_version(
+            name, source, run_id, tags=tags, description=_about(sha), await_creation_for=0, model_id=model
+        )
+        client.set_registered_model_alias(name, CHALLENGER, version.version)
     return int(version.version)
 
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from churn_clv.bundle import feature_entries, verify
 from churn_clv.config import Config, to_yaml
 from churn_clv.pseudonym import id_key, key_name, pseudonyms
 from churn_clv.tracking import question
-from churn_clv.tracking.store import connect, experiment
+from churn_clv.tracking.store import connect, experiment, locked
 
 if TYPE_CHECKING:
     from churn_clv.training import Trained
@@ -51,7 +50,8 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
     run = client.create_run(experiment(config), tags=_tags(config, trained, bundle_folder), run_name=name)
     run_id = str(run.info.run_id)
     with _ended(client, run_id):
-        client.log_inputs(run_id, [_dataset(config, trained)])
+        with locked(config):  # two runs that record one data set at once break MLflow's unique index
+            client.log_inputs(run_id, [_dataset(config, trained)])
         client.log_batch(run_id, metrics=_metrics(trained.ladder), params=_parameters(config))
         with TemporaryDirectory() as folder:
             _write_artifacts(Path(folder), config, trained, document)
@@ -71,16 +71,12 @@ def keyed_predictions(config: Config, oot: pl.DataFrame) -> pl.DataFrame:
 
 
 def code_version() -> tuple[str, str]:
-    """The installed version ("unknown" in a bare checkout) and 16 hex digits over the package's own source."""
+    """The version and 16 hex digits over the package's own source."""
     root = Path(churn_clv.__path__[0])
     source = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         source.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
-    try:
-        version = metadata.version("churn-clv")
-    except metadata.PackageNotFoundError:
-        version = "unknown"
-    return version, source.hexdigest()[:16]
+    return churn_clv.__version__, source.hexdigest()[:16]
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""What happened next, by hand: edges of the horizon, reversals, money, maturity, and what a log cannot answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import polars as pl
+import pytest
+from written import CUTOFF, INSTANT, NOON, back, buy, event, frame
+
+from churn_clv import config, labels, timeline
+
+DAY = dt.timedelta(days=1)
+FAR = CUTOFF + 999 * DAY
+
+
+def targets(**declared: dict[str, Any]) -> dict[str, config.Target]:
+    return config.from_dict({"dataset": "hand", "targets": declared}).targets
+
+
+PURCHASES = {"is_in": ["purchase"]}
+USUAL = targets(
+    churned={"events": PURCHASES, "measure": "absent"},
+    spend={"events": {"is_in": ["purchase", "return"]}, "measure": "amount", "at_least": 0},
+)
+
+
+def of(events: list[dict[str, Any]], declared: dict[str, config.Target] = USUAL, **terms: Any) -> list[Any]:
+    """The label columns of customer "c" at the cutoff, 28 days ahead."""
+    rows = labels.build(
+        frame(events), timeline.pairs_of(["c"], [CUTOFF]), declared, 28, **{"minor_units": 2, "ends": FAR} | terms
+    )
+    return list(rows.row(0)[2:])
+
+
+@pytest.mark.parametrize(
+    ("events", "churned", "spend", "net"),
+    [
+        ([], 1, 0.0, 0.0),
+        ([buy(1)], 1, 0.0, 0.0),
+        ([buy(0, 5, at=NOON * 0)], 0, 5.0, 5.0),  # the first instant of the window
+        ([buy(0, 5, at=-INSTANT)], 1, 0.0, 0.0),
+        ([buy(-27, 5)], 0, 5.0, 5.0),
+        ([buy(-28, 5, at=-INSTANT)], 0, 5.0, 5.0),  # the last
+        ([buy(-28, 5, at=NOON * 0)], 1, 0.0, 0.0),
+        ([buy(-3, 0)], 0, 0.0, 0.0),  # an order of nothing is an order
+        ([buy(-3, 5), back(-3, 5)], 1, 0.0, 0.0),  # voided the same day
+        ([buy(-3, 5), back(-3, 7)], 1, 0.0, -2.0),
+        ([buy(-3, 5), back(-3, 4)], 0, 1.0, 1.0),
+        ([buy(-3, 5), back(-4, 5)], 0, 0.0, 0.0),  # returned a day later: bought, and nothing earned
+        ([back(-3, 5)], 1, 0.0, -5.0),  # a return of what was bought before
+        ([buy(-3, 5), back(-9, 20)], 0, 0.0, -15.0),
+        ([buy(-3, 0.1), buy(-4, 0.2)], 0, 0.3, 0.3),  # exact: cents are added, not floats
+        ([event("visit", -3)], 1, 0.0, 0.0),
+    ],
+)
+def test_churned_and_spend(events: list[dict[str, Any]], churned: float, spend: float, net: float) -> None:
+    assert of(events) == [churned, spend, net]
+
+
+def test_names_say_target_and_horizon() -> None:
+    rows = labels.build(frame([]), timeline.pairs_of(["c"], [CUTOFF]), USUAL, 28, minor_units=2, ends=FAR)
+    assert rows.columns == ["customer_id", "cutoff", "churned_28d", "spend_28d", "net_spend_28d"]
+    assert set(rows.dtypes[2:]) == {pl.Float64()}
+    assert labels.column("churned", 7) == "churned_7d"
+
+
+def test_a_target_may_have_its_own_horizon() -> None:
+    """Bought on the tenth day: churned for a week, active for four."""
+    declared = targets(
+        churned={"events": PURCHASES, "measure": "absent", "horizon_days": 7},
+        later={"events": PURCHASES, "measure": "absent"},
+    )
+    assert of([buy(-10)], declared) == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(("ends", "expected"), [(28, [1, 0, 0]), (27, [None] * 3), (29, [1, 0, 0])])
+def test_null_until_the_window_is_complete(ends: int, expected: list[float | None]) -> None:
+    assert of([], ends=CUTOFF + ends * DAY) == expected
+
+
+def test_counts_and_other_predicates() -> None:
+    declared = targets(
+        occasions={"events": PURCHASES, "measure": "count"},
+        visits={"events": {"is_in": ["visit", "mail"]}, "measure": "count"},
+        tea={"events": {"column": "category", "is_in": ["tea"]}, "measure": "present"},
+        sales={"events": PURCHASES, "measure": "amount"},
+    )
+    events = [
+        buy(-3),
+        buy(-3),
+        buy(-4, category="tea"),
+        event("visit", -1),
+        event("visit", -1),
+        event("mail", -2),
+        back(-5),
+    ]
+    assert of(events, declared) == [2.0, 3.0, 1.0, 30.0]
+    assert of([], declared) == [0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_currency_without_cents() -> None:
+    assert of([buy(-3, 5)], minor_units=0) == [0, 500.0, 500.0]
+
+
+def test_rows_keep_the_order_of_the_pairs() -> None:
+    events = [buy(-3) | {"customer_id": "b"}, buy(-3) | {"customer_id": "d"}]
+    pairs = pl.DataFrame({"customer_id": list("dcba"), "cutoff": [CUTOFF] * 4})
+    rows = labels.build(frame(events), pairs, USUAL, 28, minor_units=2, ends=FAR)
+    assert rows["customer_id"].to_list() == list("dcba")
+    assert rows["churned_28d"].to_list() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("target", "types", "columns", "why"),
+    [
+        ({"events": {"is_in": ["cancel"]}, "measure": "present"}, ("purchase", "visit"), (), "type cancel"),
+        ({"events": {"column": "category", "is_in": ["tea"]}, "measure": "count"}, ("purchase",), (), "'category'"),
+        ({"events": PURCHASES, "measure": "amount"}, ("purchase",), ("category",), "'amount'"),
+        ({"events": PURCHASES, "measure": "amount"}, ("purchase",), ("amount",), None),
+        ({"events": {"is_in": ["purchase", "return"]}, "measure": "absent"}, ("purchase",), (), None),
+    ],
+)
+def test_what_a_log_cannot_answer(
+    target: dict[str, Any], types: tuple[str, ...], columns: tuple[str, ...], why: str | None
+) -> None:
+    found = labels.refused(targets(asked=target), types, columns)
+    assert found.keys() == (set() if why is None else {"asked"})
+    assert why is None or why in found["asked"]
+
+
+def test_return_rate() -> None:
+    """Two churned; one of them buys on the last day of the 14 that follow the horizon, the other a day later."""
+    events = [
+        buy(-28 - 13) | {"customer_id": "a"},
+        buy(-28 - 14) | {"customer_id": "b"},
+        buy(-5) | {"customer_id": "c"},
+    ]
+    pairs = timeline.pairs_of("abc", [CUTOFF])
+    churned = labels.build(frame(events), pairs, USUAL, 28, minor_units=2, ends=FAR)["churned_28d"]
+    assert churned.to_list() == [1, 1, 0]
+    assert labels.return_rate(frame(events), pairs, churned, 28, 14) == 0.5
+    assert labels.return_rate(frame(events), pairs, churned, 28, 15) == 1.0
+    assert labels.return_rate(frame(events), pairs, churned * 0, 28, 14) is None

@@ -1,0 +1,206 @@
+"""Time, by hand: past, future, the population's rhythm, and what a log's definitions are."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import drawn
+import polars as pl
+import pytest
+from written import CUTOFF, INSTANT, NOON, back, buy, event, frame, midnight
+
+from churn_clv import config, events, timeline
+from churn_clv.errors import UserError
+
+DAY = dt.timedelta(days=1)
+EACH = pl.col("event_type").is_not_null()
+
+
+def pairs(*days: int) -> pl.DataFrame:
+    return timeline.pairs_of(["c"], [CUTOFF + d * DAY for d in days])
+
+
+# --- windows ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("horizon", "windows"),
+    [
+        (28, (7, 14, 28, 56, 112, 224)),
+        (90, (21, 42, 91, 182, 357, 721)),
+        (60, (14, 28, 63, 119, 238, 483)),
+        (7, (7, 14, 28, 56, 112)),
+        (1, (7, 14, 28, 56, 112)),
+    ],
+)
+def test_default_windows_are_whole_weeks_scaled_with_the_horizon(horizon: int, windows: tuple[int, ...]) -> None:
+    assert timeline.default_windows(horizon) == windows
+
+
+@pytest.mark.parametrize(
+    ("windows", "horizon", "nearest", "two"),
+    [
+        ((7, 14, 28, 56, 112, 224), 28, 28, (28, 112)),
+        ((7, 14, 28, 56, 112, 224), 42, 28, (28, 112)),  # 28 and 56 are as near: the shorter
+        ((7, 14), 28, 14, (7, 14)),
+        ((7,), 28, 7, (7,)),
+        ((28, 56), 30, 28, (28,)),
+    ],
+)
+def test_named_windows(windows: tuple[int, ...], horizon: int, nearest: int, two: tuple[int, ...]) -> None:
+    d = drawn.definitions(windows_days=windows, horizon_days=horizon)
+    assert (d.horizon_window_days, d.two_windows_days) == (nearest, two)
+
+
+# --- past ---------------------------------------------------------------------------------------
+def test_pairs_are_sorted_by_cutoff_and_customer() -> None:
+    found = timeline.pairs_of(["b", "a", "b"], [CUTOFF, CUTOFF - DAY, CUTOFF])
+    assert found.rows() == [("a", CUTOFF - DAY), ("b", CUTOFF - DAY), ("a", CUTOFF), ("b", CUTOFF)]
+
+
+def test_the_past_of_each_pair_by_day() -> None:
+    """An instant before midnight is the eve; midnight itself belongs to the day that begins."""
+    log = frame([buy(0, 1, at=NOON * 0), buy(0, 2, at=-INSTANT), buy(1, 4, at=NOON * 0), buy(7, 8), back(7, 3)])
+    past = timeline.Past(log, pairs(0, 1))
+    found = past.by(
+        where=EACH, sums={"n": EACH, "cents": pl.col("amount")}, maxima={"most": pl.col("amount")}
+    ).collect()
+    columns = ("row", "age_days", "weekday", "n", "cents", "most")
+    assert found.sort("row", "age_days").select(columns).rows() == [
+        (0, 1, 7, 2, 600, 400),  # Sunday
+        (0, 7, 1, 2, 500, 800),  # Monday
+        (1, 1, 1, 1, 100, 100),
+        (1, 2, 7, 2, 600, 400),
+        (1, 8, 1, 2, 500, 800),
+    ]
+
+
+def test_parts_of_one_day_become_known_apart() -> None:
+    log = frame(
+        [buy(9, 1), buy(9, 2, known_at=midnight(1)), buy(9, 4, known_at=midnight(0)), buy(9, 8, known_at=midnight(30))]
+    )
+    past = timeline.Past(log, pairs(-1, 0, 1))
+    found = past.by(
+        where=EACH, sums={"n": EACH, "cents": pl.col("amount")}, maxima={"most": pl.col("amount")}
+    ).collect()
+    assert found.sort("row").select("row", "age_days", "n", "cents", "most").rows() == [
+        (0, 8, 2, 900, 800),
+        (1, 9, 3, 1100, 800),
+        (2, 10, 4, 1500, 800),
+    ]
+
+
+def test_the_past_by_a_key() -> None:
+    log = frame([buy(9, 1, channel="web"), buy(9, 2, channel="web"), buy(9, 4), buy(3, 8, channel="web"), back(9, 1)])
+    found = timeline.Past(log, pairs(0)).by("channel", where=pl.col("event_type") == "purchase", sums={"n": EACH})
+    rows = found.collect().sort("age_days", "channel", nulls_last=True).select("age_days", "channel", "n").rows()
+    assert rows == [(3, "web", 1), (9, "web", 2), (9, None, 1)]
+
+
+# --- future -------------------------------------------------------------------------------------
+def test_the_future_is_half_open() -> None:
+    log = frame([buy(0, 1, at=-INSTANT), buy(0, 2, at=NOON * 0), buy(-7, 4, at=-INSTANT), buy(-7, 8, at=NOON * 0)])
+    assert timeline.future(log, pairs(0), 7).collect()["amount"].sort().to_list() == [200, 400]
+    assert timeline.future(log, pairs(0, 7), 7).collect().sort("amount").select("row", "amount").rows() == [
+        (0, 200),
+        (0, 400),
+        (1, 800),
+    ]
+
+
+def test_the_future_known_by_a_midnight() -> None:
+    log = frame([buy(-1, 1), buy(-1, 2, known_at=midnight(-5)), buy(-1, 4, known_at=midnight(-5) - INSTANT)])
+    known = {d: timeline.future(log, pairs(0), 7, CUTOFF + d * DAY).collect()["amount"].sum() for d in (4, 5, 6)}
+    assert known == {4: 100, 5: 500, 6: 700}
+    assert timeline.future(log, pairs(0), 7).collect()["amount"].sum() == 700
+
+
+@pytest.mark.parametrize(
+    ("bought", "returned", "net", "expected"),
+    [(0, 0, 0, False), (0, 1, -5, False), (1, 0, 5, True), (1, 0, 0, True), (1, 1, 1, True), (1, 1, 0, False),
+     (2, 1, -1, False), (1, 2, 3, True)],
+)  # fmt: skip
+def test_occasion(bought: int, returned: int, net: int, expected: bool) -> None:
+    row = pl.DataFrame({"p": [bought], "r": [returned], "n": [net]})
+    assert row.select(timeline.occasion(pl.col("p"), pl.col("r"), pl.col("n"))).item() is expected
+
+
+def test_who_is_known_since_when() -> None:
+    log = frame([
+        buy(9) | {"customer_id": "a"}, event("visit", 20, known_at=midnight(2)) | {"customer_id": "a"},
+        buy(9, known_at=midnight(3)) | {"customer_id": "b"}, buy(0, at=NOON * 0) | {"customer_id": "c"},
+    ])  # fmt: skip
+    found = timeline.first_event_dates(log).sort("customer_id")
+    assert found.rows() == [("a", CUTOFF - 8 * DAY), ("b", CUTOFF - 2 * DAY), ("c", CUTOFF + DAY)]
+    known = timeline.known_among(log, timeline.pairs_of("cbax", [CUTOFF, CUTOFF + DAY]))
+    assert known.rows() == [("a", CUTOFF), ("b", CUTOFF), *((who, CUTOFF + DAY) for who in "abc")]
+
+
+# --- the rhythm of the population ---------------------------------------------------------------
+def ages(customer: str, *days: int) -> list[dict[str, Any]]:
+    return [buy(d) | {"customer_id": customer} for d in days]
+
+
+@pytest.mark.parametrize(
+    ("log", "share", "expected"),
+    [
+        ([], 0.9, 1),
+        ([event("visit", 3)], 0.9, 1),
+        (ages("a", 5), 0.9, 5),  # one open gap, never ended: the longest seen
+        (ages("a", 30, 20, 10), 0.5, 10),
+        # a: gaps 10, 10 and an open 10, each a third; b: one gap of 40 and an open 5, each a half.
+        # after 10 days 2/3 of the 3/2 at risk have ended: 5/9 are left; after 40 the last half: none
+        (ages("a", 30, 20, 10) + ages("b", 45, 5), 0.4, 10),
+        (ages("a", 30, 20, 10) + ages("b", 45, 5), 0.5, 40),
+        (ages("a", 30, 20, 10) + ages("b", 45, 5), 0.9, 40),
+        (ages("a", 30, 30, 20), 0.5, 10),  # two purchases of one day are one
+        (ages("a", 30, 20) + ages("b", 90), 0.9, 90),  # the open gap of b hides when it ends
+    ],
+)
+def test_gap_quantile(log: list[dict[str, Any]], share: float, expected: int) -> None:
+    assert timeline.gap_quantile(frame(log), CUTOFF, share) == expected
+
+
+# --- definitions --------------------------------------------------------------------------------
+def log_of(rows: list[dict[str, Any]]) -> events.Log:
+    return events.from_frame(pl.DataFrame(rows, infer_schema_length=None), events.Rules("UTC", "USD", 2))
+
+
+def bought(day: int, **columns: Any) -> dict[str, Any]:
+    return {"customer_id": "a", "time": dt.date(2024, 1, day), "event_type": "purchase", "amount": 1.0} | columns
+
+
+def test_define_takes_what_the_log_holds() -> None:
+    log = log_of([
+        bought(1, category="tea", value=None), bought(9, category=None, value=None),
+        bought(12, event_type="survey", amount=None, value=3.0), bought(20, event_type="return", category="tea"),
+        bought(30, event_type="survey", amount=None, category=None, value=None),
+    ])  # fmt: skip
+    d = timeline.define(log, config.from_dict({"dataset": "x"}), dt.date(2024, 1, 21))
+    assert (d.columns, d.event_types) == (("amount", "category", "value"), ("purchase", "return", "survey"))
+    assert set(d.starts.values()) == {dt.date(2024, 1, 1)} and d.purchases_start == dt.date(2024, 1, 1)
+    assert (d.horizon_days, d.min_history_days, d.windows_days) == (28, 28, timeline.default_windows(28))
+    assert d.censored_gap_days == 12  # a gap of 8, and one open for 12 days
+    assert timeline.Definitions.model_validate_json(d.model_dump_json()) == d
+
+
+def test_a_column_that_only_other_events_hold_feeds_no_family() -> None:
+    log = log_of([bought(1, channel=None), bought(2, event_type="visit", amount=None, channel="web")])
+    assert timeline.define(log, config.from_dict({"dataset": "x"}), dt.date(2024, 1, 3)).columns == ("amount",)
+
+
+def test_define_takes_what_the_config_says() -> None:
+    own = {
+        "timeline": {"horizon_days": 30, "min_history_days": 50},
+        "population": {"active_within_days": 99},
+        "features": {"windows_days": [60, 5, 10, 30, 20, 5], "families": ["recency"], "exclude": ["overdue_sd"]},
+    }
+    d = timeline.define(log_of([bought(1)]), config.from_dict({"dataset": "x"} | own), dt.date(2024, 2, 1))
+    assert (d.horizon_days, d.min_history_days, d.active_within_days) == (30, 50, 99)
+    assert d.windows_days == (5, 10, 20, 30, 60)
+    assert (d.families, d.exclude) == (("recency",), ("overdue_sd",))
+
+
+def test_a_log_without_purchases_is_refused() -> None:
+    log = log_of([bought(1, event_type="visit", amount=None), bought(2, event_type="mail", amount=None)])
+    with pytest.raises(UserError, match=r"no 'purchase' events \(event types: mail, visit\)"):
+        timeline.define(log, config.from_dict({"dataset": "x"}), dt.date(2024, 1, 3))
