@@ -1,0 +1,105 @@
+"""From past to feature columns: one aggregation per grain, then elementwise layers.
+
+What is to be computed is worked out once per definitions and kept: for one customer it costs more than the computing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import polars as pl
+
+from churn_clv import timeline
+from churn_clv.features import _catalogue, _history
+from churn_clv.features._feature import Feature, Grain
+from churn_clv.timeline import Definitions
+
+# How many definitions' plans are kept: a process serves one or two at a time.
+KEPT_PLANS = 32
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to compute: per grain its aggregates, fills and window masks, then the elementwise layers in order."""
+
+    columns: tuple[str, ...]
+    grains: tuple[tuple[Grain, list[pl.Expr], list[pl.Expr], list[pl.Expr]], ...]
+    layers: tuple[list[pl.Expr], ...]
+
+
+def build(past: timeline.Past, definitions: Definitions, wanted: tuple[str, ...] | None = None) -> pl.DataFrame:
+    """The ``wanted`` features (default: all) of each pair of ``past``, Float64, in the order of the pairs.
+
+    Columns ``customer_id``, ``cutoff`` and the features. Undefined values (division by zero, too little history,
+    a window that starts before the log) are null, never NaN.
+    """
+    plan = _plan(definitions.model_dump_json(), wanted)
+    out = past.pairs.with_row_index("row")
+    for grain, aggregates, fills, windows in plan.grains:
+        rows = _history.grain(past, grain).group_by("row").agg(aggregates)
+        out = out.join(rows, on="row", how="left", maintain_order="left").with_columns(fills).with_columns(windows)
+    for layer in plan.layers:
+        out = out.with_columns(layer)
+    return out.select(
+        "customer_id", "cutoff", *(pl.col(c).cast(pl.Float64).fill_nan(None).alias(c) for c in plan.columns)
+    )
+
+
+@lru_cache(maxsize=KEPT_PLANS)
+def _plan(definitions_json: str, wanted: tuple[str, ...] | None) -> _Plan:
+    """The plan of definitions given as JSON: they hold a dictionary, which no cache can take as its key."""
+    definitions = Definitions.model_validate_json(definitions_json)
+    entries = _catalogue.catalogue(definitions)
+    columns = wanted if wanted is not None else _catalogue.names(definitions)
+    needed = _needed(entries, columns)
+    entries = [f for f in entries if f.name in needed]
+    grains = []
+    for grain in dict.fromkeys(f.grain for f in entries if f.grain):
+        group = [f for f in entries if f.grain == grain]
+        grains.append(
+            (
+                grain,
+                [f.expr.alias(f.name) for f in group],
+                [pl.col(f.name).fill_null(f.empty) for f in group if f.empty is not None],
+                [_window_known(f, definitions) for f in group if f.window_days],
+            )
+        )
+    return _Plan(columns, tuple(grains), tuple(_layers(entries)))
+
+
+def _layers(entries: Sequence[Feature]) -> list[list[pl.Expr]]:
+    """The elementwise features, those first whose parts are there."""
+    there = {"row", "customer_id", "cutoff"} | {f.name for f in entries if f.grain}
+    left, layers = [f for f in entries if not f.grain], []
+    while left:
+        ready = [f for f in left if set(f.expr.meta.root_names()) <= there]
+        if not ready:
+            parts = {f.name: sorted(set(f.expr.meta.root_names()) - there) for f in left}
+            raise ValueError(f"features whose parts no entry defines: {parts}")
+        layers.append([f.expr.alias(f.name) for f in ready])
+        there |= {f.name for f in ready}
+        left = [f for f in left if f.name not in there]
+    return layers
+
+
+def _needed(entries: list[Feature], columns: tuple[str, ...]) -> set[str]:
+    """The wanted columns and every part they are computed from."""
+    by_name = {f.name: f for f in entries}
+    todo, done = list(columns), set[str]()
+    while todo:
+        name = todo.pop()
+        if name in done or name not in by_name:
+            continue
+        done.add(name)
+        if not by_name[name].grain:
+            todo += by_name[name].expr.meta.root_names()
+    return done
+
+
+def _window_known(feature: Feature, definitions: Definitions) -> pl.Expr:
+    """The feature where its window lies inside the log, null where it would reach before the start."""
+    start = max(definitions.starts[t] for t in feature.of if t in definitions.starts)
+    inside = pl.col("cutoff") - pl.duration(days=feature.window_days) >= pl.lit(start)
+    return pl.when(inside).then(pl.col(feature.name)).alias(feature.name)
