@@ -328,7 +328,7 @@ def _prove(bundle: Bundle, expected: Mapping[str, Any]) -> None:
     if wrong:
         raise BundleError(
             f"{len(wrong)} feature(s) of the golden customers come out differently here ({', '.join(wrong[:5])}). "
-            f"Install churn_clv {bundle.manifest['libraries']['churn_clv']} with its locked requirements, or retrain."
+            f"{_remedy(bundle.manifest)}"
         )
     close = all(
         np.allclose(found["predictions"][h], expected["predictions"][h], rtol=TOLERANCE, atol=TOLERANCE)
@@ -348,8 +348,16 @@ def _same_code(entries: list[dict[str, Any]], definitions: Definitions, manifest
     if changed:
         raise BundleError(
             f"{len(changed)} feature definition(s) differ from the installed code ({', '.join(changed[:5])}). "
-            f"Install churn_clv {manifest['libraries']['churn_clv']} (this is {installed()}), or retrain."
+            f"{_remedy(manifest)}"
         )
+
+
+def _remedy(manifest: Mapping[str, Any]) -> str:
+    """What to do about a bundle that other code made."""
+    made_by = manifest["libraries"]["churn_clv"]
+    if made_by == installed():
+        return f"The code was edited since, or other libraries are installed than {made_by}'s locked ones: retrain."
+    return f"Install churn_clv {made_by} with its locked requirements (this is {installed()}), or retrain."
 
 
 def _load_head(folder: Path, entry: Mapping[str, Any]) -> Head:
