@@ -1,0 +1,182 @@
+"""Configuration: one frozen section per YAML section, unknown keys refused, overlays merged left to right.
+
+Defaults live in ``configs/default.yaml`` (shipped in the wheel as ``churn_clv/default.yaml``), complete and
+commented; other files are overlays of a few lines. Units stand in the key names.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from churn_clv.config._base import Section
+from churn_clv.config._sections import (
+    FEWEST_WINDOWS,
+    Booster,
+    Bundle,
+    Config,
+    Features,
+    Models,
+    Population,
+    Predicate,
+    Promotion,
+    Service,
+    Simulate,
+    Target,
+    Timeline,
+    Tracking,
+)
+from churn_clv.config._sources import (
+    MAPPINGS,
+    Attributes,
+    Condition,
+    Constant,
+    Events,
+    Identity,
+    Mapping,
+    Multiply,
+    Source,
+    When,
+)
+from churn_clv.errors import UserError, nearest
+
+__all__ = [
+    "DEFAULT",
+    "FEWEST_WINDOWS",
+    "MAPPINGS",
+    "Attributes",
+    "Booster",
+    "Bundle",
+    "Condition",
+    "Config",
+    "Constant",
+    "Events",
+    "Features",
+    "Identity",
+    "Mapping",
+    "Models",
+    "Multiply",
+    "Population",
+    "Predicate",
+    "Promotion",
+    "Section",
+    "Service",
+    "Simulate",
+    "Source",
+    "Target",
+    "Timeline",
+    "Tracking",
+    "When",
+    "default_text",
+    "from_dict",
+    "load",
+    "to_yaml",
+]
+
+DEFAULT = "default.yaml"
+
+
+def default_text() -> str:
+    """The text of default.yaml: from the wheel, or from the checkout's configs/ folder."""
+    shipped = resources.files("churn_clv").joinpath(DEFAULT)
+    if shipped.is_file():
+        return shipped.read_text(encoding="utf-8")
+    return (Path(__file__).parents[3] / "configs" / DEFAULT).read_text(encoding="utf-8")
+
+
+def load(*paths: str | Path, **settings: Any) -> Config:
+    """Merge default.yaml, the given overlays, left to right, and ``settings`` by section; check the result.
+
+    ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError
+    naming the file, the key, the nearest known key and what is expected.
+    """
+    merged: dict[str, Any] = _parse(default_text(), DEFAULT)
+    for path in paths:
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise UserError(f"config file not found: {path}. Give the path of a YAML file.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"config file {path} cannot be read: {error}.") from None
+        merged = _merge(merged, _parse(text, str(path)))
+    return from_dict(_merge(merged, settings), where=" + ".join(str(p) for p in paths) or DEFAULT)
+
+
+def from_dict(values: dict[str, Any], where: str = "config") -> Config:
+    """Check a plain dictionary (defaults already merged in) and freeze it."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise UserError(f"{where}: {len(lines)} setting(s) refused.\n  " + "\n  ".join(dict.fromkeys(lines))) from None
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML; ``load`` of it gives an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
+
+
+def _parse(text: str, name: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name} is not valid YAML: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{name}: expected keys and values at the top, found {type(values).__name__}.")
+    return values
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Sections merge key by key; an empty section changes nothing; a mapping replaces the one before it whole."""
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        if isinstance(old, dict) and value is None:
+            continue
+        if isinstance(old, dict) and isinstance(value, dict) and not set(MAPPINGS) & (set(old) | set(value)):
+            value = _merge(old, value)
+        out[key] = value
+    return out
+
+
+def _explain(item: Any) -> str:
+    """One pydantic complaint as a line a YAML author can act on."""
+    place = [str(part) for part in item["loc"] if not str(part).startswith("<")]
+    key = ".".join(place)
+    if item["type"] == "extra_forbidden":
+        return f"unknown key '{key}'.{nearest(place[-1], _known_keys(item['loc'][:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: required, and not given."
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}."
+
+
+def _known_keys(loc: tuple[Any, ...]) -> list[str]:
+    """The keys of the section that a location points at."""
+    annotation: Any = Config
+    for part in loc:
+        annotation = _inside(annotation, str(part))
+    return [field.alias or name for model in _models_in(annotation)[:1] for name, field in model.model_fields.items()]
+
+
+def _inside(annotation: Any, part: str) -> Any:
+    """The type found one step down: a field of a section, an entry of a dictionary, or a kind of mapping."""
+    if part.startswith("<"):
+        return {"<multiply>": Multiply, "<constant>": Constant, "<when>": When}.get(part, str)
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    fields = {
+        field.alias or name: field for model in _models_in(annotation)[:1] for name, field in model.model_fields.items()
+    }
+    return fields[part].annotation if part in fields else None
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

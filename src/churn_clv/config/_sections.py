@@ -1,0 +1,207 @@
+"""All other sections, and the whole configuration."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from churn_clv.config._base import Name, Section, Share
+from churn_clv.config._sources import Events
+
+
+# --- who, when, what ----------------------------------------------------------------------------
+class Timeline(Section):
+    """How far labels look and which cutoffs are learnt from."""
+
+    horizon_days: PositiveInt = 28
+    step_days: PositiveInt = 7
+    max_train_cutoffs: PositiveInt = 16
+    min_history_days: PositiveInt | None = None
+
+
+class Population(Section):
+    """Who gets churn and spend: bought in the last active_within_days."""
+
+    active_within_days: PositiveInt = 56
+
+
+class Predicate(Section):
+    """Which events count towards a target: the column's value is one of these."""
+
+    column: Literal["event_type", "product_id", "category", "channel"] = "event_type"
+    is_in: tuple[str, ...]
+
+
+class Target(Section):
+    """A question about the future window: an event predicate, a window, a population and how to count."""
+
+    events: Predicate
+    measure: Literal["absent", "present", "count", "amount"]
+    horizon_days: PositiveInt | None = None
+    population: Literal["eligible", "known"] = "eligible"
+    at_least: float | None = None
+
+
+# Features compare short windows with long ones; with fewer lengths these would be the same.
+FEWEST_WINDOWS = 5
+
+
+class Features(Section):
+    """Which families and features are built, and over which windows."""
+
+    families: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=FEWEST_WINDOWS)] | None = None
+
+
+# --- models, bundle, doors ----------------------------------------------------------------------
+class Booster(Section):
+    """LightGBM's own parameters for one head."""
+
+    learning_rate: float = 0.04
+    num_leaves: PositiveInt = 15
+    min_data_in_leaf: PositiveInt = 100
+    feature_fraction: float = 0.5
+    bagging_fraction: float = 0.8
+    bagging_freq: int = 1
+    lambda_l2: float = 5.0
+    max_rounds: PositiveInt = 1500
+    early_stopping_rounds: PositiveInt = 60
+    tweedie_variance_power: float = 1.5
+
+
+class Models(Section):
+    """The two boosters and how many threads they may use."""
+
+    churn: Booster = Booster()
+    spend: Booster = Booster()
+    threads: PositiveInt = 2
+
+
+class Bundle(Section):
+    """What is frozen beside the models: the edges of the probability bands."""
+
+    band_edges: tuple[float, ...] | None = None
+    band_names: tuple[str, ...] = ("low", "medium", "high")
+
+    @model_validator(mode="after")
+    def _one_name_more_than_edges(self) -> Bundle:
+        if self.band_edges is not None:
+            if list(self.band_edges) != sorted(set(self.band_edges)) or not all(0 < e < 1 for e in self.band_edges):
+                raise ValueError("band_edges must rise strictly within (0, 1)")
+            if len(self.band_names) != len(self.band_edges) + 1:
+                raise ValueError("band_names needs one name more than band_edges")
+        elif len(self.band_names) != 3:
+            raise ValueError("without band_edges there are three bands: give three band_names")
+        return self
+
+
+class Promotion(Section):
+    """When a run becomes champion: the bootstrap behind 'better'."""
+
+    bootstrap_draws: PositiveInt = 2000
+
+
+class Tracking(Section):
+    """Where runs are recorded. MLFLOW_TRACKING_URI wins over uri."""
+
+    uri: str | None = None
+    experiment: str | None = None
+
+
+class Service(Section):
+    """The prediction service's address and limits. CHURN_CLV_BUNDLES wins over bundles."""
+
+    bundles: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 3000
+    poll_seconds: float = 2.0
+    stale_after_days: PositiveInt = 90
+
+
+class Simulate(Section):
+    """The synthetic log with known truth; docs/simulator.md says what each law means.
+
+    A customer's orders per day ~ Gamma(order_shape, order_rate_days), chance to leave per day ~ Beta(leave_a, leave_b),
+    order amounts ~ Gamma(amount_shape, v) with v ~ Gamma(amount_prior_shape, amount_prior_rate).
+    """
+
+    customers: PositiveInt = 5000
+    days: PositiveInt = 546
+    starts: dt.date = dt.date(2024, 1, 1)
+    order_shape: PositiveFloat = 1.0
+    order_rate_days: PositiveFloat = 24.0
+    leave_a: PositiveFloat = 1.2
+    leave_b: PositiveFloat = 240.0
+    amount_shape: PositiveFloat = 6.0
+    amount_prior_shape: Annotated[float, Field(gt=1)] = 8.0
+    amount_prior_rate: PositiveFloat = 35.0
+    visits_per_order: NonNegativeFloat = 1.0
+    mail_every_days: PositiveInt = 14
+    coupon_share: Share = 0.3
+    coupon_lift: PositiveFloat = 1.5
+    complaint_share: Share = 0.03
+    complaint_leave_share: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    return_share: Share = 0.06
+    return_within_days: PositiveInt = 28
+    return_known_after_days: NonNegativeInt = 0
+
+
+class Config(Section):
+    """The whole configuration; every section frozen."""
+
+    dataset: Name
+    model_name: Name | None = None
+    seed: int = 7
+    out: str = "out"
+    events: Events = Events()
+    timeline: Timeline = Timeline()
+    population: Population = Population()
+    targets: dict[str, Target] = Field(default_factory=dict)
+    features: Features = Features()
+    models: Models = Models()
+    bundle: Bundle = Bundle()
+    promotion: Promotion = Promotion()
+    tracking: Tracking = Tracking()
+    service: Service = Service()
+    simulate: Simulate = Simulate()
+
+    @property
+    def registered_name(self) -> str:
+        """The registered model of this question (contract K4)."""
+        return self.model_name or f"churn-clv-{self.dataset}-h{self.timeline.horizon_days}"
+
+    @property
+    def recipe_hash(self) -> str:
+        """Hash of all that changes what is learnt; where results go and how they are served does not."""
+        part = self.model_dump(
+            mode="json", by_alias=True, exclude={"out", "tracking", "service", "simulate", "promotion"}
+        )
+        part["events"].pop("folder")
+        part["models"].pop("threads")
+        return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's address: the environment first, then the config, then SQLite under ``out``."""
+        given = os.environ.get("MLFLOW_TRACKING_URI") or self.tracking.uri
+        return given or f"sqlite:///{(Path(self.out) / 'mlflow.db').resolve()}"
+
+    @property
+    def bundles_folder(self) -> Path:
+        """The folder the service reads: the environment first, then the config, then ``out``/bundles."""
+        given = os.environ.get("CHURN_CLV_BUNDLES") or self.service.bundles
+        return Path(given) if given else Path(self.out) / "bundles"
