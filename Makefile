@@ -22,7 +22,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 -
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(LAB): requirements/lab.txt pyproject.toml scripts/install.sh
 	@scripts/install.sh requirements/lab.txt
@@ -69,6 +69,11 @@ imports: $(DEV) ## import-linter: who may import whom
 format: $(DEV) ## let ruff mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+.PHONY: features-page
+features-page: $(DEV) ## write docs/features.md again from the catalogue
+	@$(BIN)/churn-clv simulate configs/simulator.yaml >/dev/null
+	@$(BIN)/churn-clv features configs/simulator.yaml --markdown > docs/features.md
 
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
