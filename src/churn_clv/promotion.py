@@ -3,37 +3,32 @@
 Judged on stored out-of-time predictions of the same customers at the same cutoffs (docs/definitions.md, "Promotion"
 and "Better"), never by scoring a fitted model again. "Ahead" and "behind" mean that the 95% interval of a paired
 bootstrap over customers leaves out 0. It is two-sided, so that of two equal recipes one is found ahead in 2.5% of
-comparisons, and simultaneous over all that one question compares (the bootstrap maximum of |lead| / error). The
-rules and the interval they rest on stay in one file: neither is read without the other.
+comparisons, and simultaneous over all that one question compares (the bootstrap maximum of |lead| / error):
+``comparison`` computes it.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, TypedDict
+from typing import TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from churn_clv import metrics
+from churn_clv.comparison import LOSSES, Lead, Party, Question, Rows, leads
 from churn_clv.errors import UserError
-from churn_clv.metrics import Array, Order
+from churn_clv.metrics import Array
 
 SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")
-LOSSES = ("churn_log_loss", "spend_tweedie_deviance")  # the primary metrics; less is better
 MARGINS = {"churn_auroc": 0.005, "churn_average_precision": 0.01, "spend_gini": 0.01}  # how much lower still passes
 SLOPE_MARGIN = 0.1
 ECE_MARGIN = 0.01
-CONFIDENCE = 0.95
 INFORMING_DRAWS = 200  # for intervals that are shown but decide nothing: within 5% of their width
 KEYS = ["customer_key", "cutoff"]
-
-Index = npt.NDArray[np.intp]
-Statistic = Callable[[Array], Array]  # row weights (draws, rows) -> (draws,)
 
 
 class RungPredictions(TypedDict):
@@ -76,45 +71,6 @@ class Decision:
     cutoffs: int
     independent_cutoffs: int | None
     unmatched: int
-
-
-@dataclass(frozen=True)
-class _Party:
-    """Who predicted, and what: the challenger, the incumbent or a rung."""
-
-    name: str
-    churn: Array | None
-    is_probability: bool
-    spend: Array | None
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What happened: the customer of each row as 0..k-1, the row numbers of each cutoff, the labels."""
-
-    customers: Index
-    cutoffs: dict[dt.date, Index]
-    churned: Array
-    spend: Array | None
-
-
-class _Question(NamedTuple):
-    """Is the challenger better than ``other`` on ``metric``, over all cutoffs or at one?"""
-
-    other: str
-    metric: str
-    cutoff: dt.date | None = None
-
-
-class _Lead(NamedTuple):
-    """The answer to a question: both values, the challenger's lead and its interval."""
-
-    question: _Question
-    mine: float
-    theirs: float
-    lead: float
-    low: float
-    high: float
 
 
 def decide(
@@ -161,11 +117,11 @@ def decide(
 
 
 # --- the rules ----------------------------------------------------------------------------------
-def _rung_checks(mine: _Party, ladder: Sequence[_Party], rows: _Rows, draws: int, seed: int) -> list[Check]:
+def _rung_checks(mine: Party, ladder: Sequence[Party], rows: Rows, draws: int, seed: int) -> list[Check]:
     """Rule (a): one check per rung and kind of prediction, the intervals simultaneous over all of them."""
-    questions = [_Question(rung.name, metric) for rung in ladder for metric in _rung_metrics(mine, rung)]
+    questions = [Question(rung.name, metric) for rung in ladder for metric in _rung_metrics(mine, rung)]
     checks = []
-    for lead in _leads(mine, ladder, questions, rows, draws, seed):
+    for lead in leads(mine, ladder, questions, rows, draws, seed):
         name, metric = lead.question.other, lead.question.metric
         if name in SIMPLE_RUNGS:
             passed = lead.low > 0
@@ -177,24 +133,24 @@ def _rung_checks(mine: _Party, ladder: Sequence[_Party], rows: _Rows, draws: int
     return checks
 
 
-def _incumbent_checks(mine: _Party, theirs: _Party, rows: _Rows, refresh: bool, draws: int, seed: int) -> list[Check]:
+def _incumbent_checks(mine: Party, theirs: Party, rows: Rows, refresh: bool, draws: int, seed: int) -> list[Check]:
     """Rule (b). A ``refresh`` (the same recipe on newer data) need not be ahead."""
     shared = [m for m in (*LOSSES, *MARGINS) if all(_predicts(party, m) for party in (mine, theirs))]
-    primary = [_Question("incumbent", m) for m in shared if m in LOSSES]
-    guards = [_Question("incumbent", m) for m in shared if m in MARGINS]
-    dated = [_Question("incumbent", q.metric, cutoff) for q in primary for cutoff in rows.cutoffs]
-    leads = _leads(mine, [theirs], primary, rows, draws, seed)
-    at_cutoffs = _leads(mine, [theirs], dated, rows, draws, seed, joint=False) if len(rows.cutoffs) > 1 else []
+    primary = [Question("incumbent", m) for m in shared if m in LOSSES]
+    guards = [Question("incumbent", m) for m in shared if m in MARGINS]
+    dated = [Question("incumbent", q.metric, cutoff) for q in primary for cutoff in rows.cutoffs]
+    found = leads(mine, [theirs], primary, rows, draws, seed)
+    at_cutoffs = leads(mine, [theirs], dated, rows, draws, seed, joint=False) if len(rows.cutoffs) > 1 else []
     late = {lead.question.metric: lead.question.cutoff for lead in at_cutoffs if lead.high < 0}
-    ahead = [lead for lead in leads if lead.low > 0 and lead.question.metric not in late]
+    ahead = [lead for lead in found if lead.low > 0 and lead.question.metric not in late]
     text = "the challenger is ahead of the incumbent's recipe: " if ahead else "not ahead of the incumbent's recipe: "
-    text += "; ".join(_numbers(lead) for lead in ahead or leads)
+    text += "; ".join(_numbers(lead) for lead in ahead or found)
     text += "".join(f"; behind on {metric} at cutoff {cutoff}" for metric, cutoff in late.items())
     checks = [Check("incumbent.ahead", bool(ahead), not refresh, text)]
-    for lead in leads:
+    for lead in found:
         verdict = "behind" if lead.high < 0 else "not behind"
         checks.append(_check(f"incumbent.{lead.question.metric}", verdict == "not behind", verdict, lead))
-    for lead in _leads(mine, [theirs], guards, rows, min(draws, INFORMING_DRAWS), seed, joint=False):
+    for lead in leads(mine, [theirs], guards, rows, min(draws, INFORMING_DRAWS), seed, joint=False):
         metric = lead.question.metric
         passed = not lead.lead < -MARGINS[metric]  # undefined (one class) is no reason to refuse
         verdict = f"{'not ' if passed else ''}lower than the incumbent's by more than {MARGINS[metric]}"
@@ -202,7 +158,7 @@ def _incumbent_checks(mine: _Party, theirs: _Party, rows: _Rows, refresh: bool, 
     return checks
 
 
-def _level_checks(mine: _Party, reference: _Party | None, rows: _Rows, band: tuple[float, float] | None) -> list[Check]:
+def _level_checks(mine: Party, reference: Party | None, rows: Rows, band: tuple[float, float] | None) -> list[Check]:
     """Rule (c): what is measured, how far off it may be, and whether the reference is further off."""
     checks = []
     for name, off, limit in (
@@ -222,21 +178,21 @@ def _level_checks(mine: _Party, reference: _Party | None, rows: _Rows, band: tup
     return checks
 
 
-def _slope_off(party: _Party, rows: _Rows) -> float | None:
+def _slope_off(party: Party, rows: Rows) -> float | None:
     if party.churn is None or not party.is_probability:
         return None
     slope = metrics.calibration_slope(rows.churned, party.churn)
     return None if slope is None else abs(slope - 1)
 
 
-def _ece_off(party: _Party, rows: _Rows) -> float | None:
+def _ece_off(party: Party, rows: Rows) -> float | None:
     if party.churn is None or not party.is_probability:
         return None
     error = metrics.expected_calibration_error(rows.churned, party.churn)
     return error - metrics.calibration_floor(party.churn)
 
 
-def _total_off(party: _Party, rows: _Rows, band: tuple[float, float] | None) -> float | None:
+def _total_off(party: Party, rows: Rows, band: tuple[float, float] | None) -> float | None:
     if band is None or party.spend is None or rows.spend is None:
         return None
     pairs = [(party.spend[i].sum(), rows.spend[i].sum()) for i in rows.cutoffs.values()]
@@ -266,110 +222,38 @@ def _basis(rows: int, customers: int, cutoffs: int, independent: int | None, unm
     return f"Judged on {rows:,} predictions for {customers:,} customers at {dates}{left}."
 
 
-def _check(name: str, passed: bool, verdict: str, lead: _Lead) -> Check:
+def _check(name: str, passed: bool, verdict: str, lead: Lead) -> Check:
     low, point, high = (x if np.isfinite(x) else None for x in (lead.low, lead.lead, lead.high))
     return Check(name, passed, True, f"{verdict} on {_numbers(lead)}", point, low, high)
 
 
-def _numbers(lead: _Lead) -> str:
+def _numbers(lead: Lead) -> str:
     return (
         f"{lead.question.metric} ({lead.mine:.4f} against {lead.theirs:.4f}, "
         f"lead {lead.lead:.4f}, 95% interval {lead.low:.4f} to {lead.high:.4f})"
     )
 
 
-# --- the interval -------------------------------------------------------------------------------
-def _leads(
-    mine: _Party, others: Sequence[_Party], questions: Sequence[_Question], rows: _Rows,
-    draws: int, seed: int, joint: bool = True,
-) -> list[_Lead]:  # fmt: skip
-    """Answer the questions by one paired bootstrap; intervals simultaneous over them if ``joint``."""
-    if not questions:
-        return []
-    parties = {party.name: party for party in (mine, *others)}
-    asked = {_Question(who, q.metric, q.cutoff) for q in questions for who in (mine.name, q.other)}
-    drawn = _resample({q: _statistic(parties[q.other], q, rows) for q in sorted(asked, key=str)}, rows, draws, seed)
-    pairs = [(drawn[_Question(mine.name, q.metric, q.cutoff)], drawn[q]) for q in questions]
-    lead = np.stack([(b - a) if q.metric in LOSSES else (a - b) for q, (a, b) in zip(questions, pairs, strict=True)])
-    observed, again = lead[:, 0], lead[:, 1:]
-    again = again[:, np.isfinite(again).all(axis=0)]  # a draw may lack a class
-    error = again.std(axis=1, ddof=1) if again.shape[1] > 1 else np.full(len(questions), np.nan)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        distance = np.nan_to_num(np.abs(again - observed[:, None]) / error[:, None])
-    if joint:
-        distance = np.broadcast_to(distance.max(axis=0), distance.shape)
-    reach = error * (np.quantile(distance, CONFIDENCE, axis=1) if again.shape[1] else np.nan)
-    return [
-        _Lead(q, float(a[0]), float(b[0]), float(d), float(d - r), float(d + r))
-        for q, (a, b), d, r in zip(questions, pairs, observed, reach, strict=True)
-    ]
-
-
-def _resample(statistics: Mapping[_Question, Statistic], rows: _Rows, draws: int, seed: int) -> dict[_Question, Array]:
-    """Each statistic as observed, then on each draw of customers (with all their cutoffs): (1 + draws,)."""
-    random, count = np.random.default_rng(seed), int(rows.customers.max()) + 1
-    size = max(1, 50_000 // len(rows.customers))  # draws at a time: the weights stay in the cache
-    found = {name: [statistic(np.ones((1, len(rows.customers))))] for name, statistic in statistics.items()}
-    for first in range(0, draws, size):
-        some = min(size, draws - first)
-        picked = random.integers(count, size=(some, count)) + count * np.arange(some)[:, None]
-        times = np.bincount(picked.ravel(), minlength=some * count).reshape(some, count)
-        weights = times.astype(np.float64)[:, rows.customers]
-        for name, statistic in statistics.items():
-            found[name].append(statistic(weights))
-    return {name: np.concatenate(values) for name, values in found.items()}
-
-
-def _statistic(party: _Party, question: _Question, rows: _Rows) -> Statistic:
-    """A metric as a function of row weights. Losses are pooled; rankings are made within each cutoff, then averaged."""
-    at = [index for cutoff, index in rows.cutoffs.items() if question.cutoff in (None, cutoff)]
-    if question.metric in LOSSES:
-        index, losses = np.concatenate(at), _losses(party, question.metric, rows)
-        return lambda weights: np.asarray(weights[:, index] @ losses[index] / weights[:, index].sum(axis=1))
-    parts = [_ranking(party, question.metric, rows, index) for index in at]
-    return lambda weights: np.asarray(np.mean([part(weights) for part in parts], axis=0))
-
-
-def _losses(party: _Party, metric: str, rows: _Rows) -> Array:
-    if metric == "churn_log_loss":
-        assert party.churn is not None
-        return metrics.log_losses(rows.churned, party.churn)
-    assert party.spend is not None and rows.spend is not None
-    return metrics.tweedie_deviances(rows.spend, party.spend)
-
-
-def _ranking(party: _Party, metric: str, rows: _Rows, index: Index) -> Statistic:
-    if metric == "spend_gini":
-        assert party.spend is not None and rows.spend is not None
-        spend = rows.spend[index]
-        order, ideal = Order(party.spend[index]), Order(spend)
-        return lambda weights: metrics.normalised_gini(order, ideal, spend, weights[:, index])
-    assert party.churn is not None
-    score, churned = Order(party.churn[index]), rows.churned[index]
-    measure = metrics.auroc if metric == "churn_auroc" else metrics.average_precision
-    return lambda weights: measure(score, churned, weights[:, index])
-
-
 # --- frames to arrays ---------------------------------------------------------------------------
-def _party(name: str, frame: pl.DataFrame) -> _Party:
+def _party(name: str, frame: pl.DataFrame) -> Party:
     spend = _column(frame, "expected_spend") if _has_money(frame) else None
-    return _Party(name, _column(frame, "churn_probability"), True, spend)
+    return Party(name, _column(frame, "churn_probability"), True, spend)
 
 
-def _rung(name: str, given: RungPredictions, height: int) -> _Party:
+def _rung(name: str, given: RungPredictions, height: int) -> Party:
     for values in (given["churn_score"], given["spend"]):
         if values is not None and (len(values) != height or not np.isfinite(values).all()):
             raise ValueError(f"rung {name}: {len(values)} predictions for {height} rows, or some not finite")
-    return _Party(name, given["churn_score"], given["churn_is_probability"], given["spend"])
+    return Party(name, given["churn_score"], given["churn_is_probability"], given["spend"])
 
 
-def _rows(frame: pl.DataFrame) -> _Rows:
+def _rows(frame: pl.DataFrame) -> Rows:
     if frame.is_empty() or frame.select(pl.struct(KEYS).is_duplicated().any()).item():
         raise ValueError("predictions must have at least one row, and each (customer_key, cutoff) once")
     customers = (frame["customer_key"].rank("dense").cast(pl.Int64) - 1).to_numpy().astype(np.intp)
     dates = sorted(frame["cutoff"].unique().to_list())
     cutoffs = {date: np.flatnonzero((frame["cutoff"] == date).to_numpy()) for date in dates}
-    return _Rows(customers, cutoffs, _column(frame, "churned"), _column(frame, "spend") if _has_money(frame) else None)
+    return Rows(customers, cutoffs, _column(frame, "churned"), _column(frame, "spend") if _has_money(frame) else None)
 
 
 def _matched(challenger: pl.DataFrame, incumbent: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -399,11 +283,11 @@ def _has_money(frame: pl.DataFrame) -> bool:
     return all(name in frame.columns and frame[name].null_count() < frame.height for name in names)
 
 
-def _predicts(party: _Party, metric: str) -> bool:
+def _predicts(party: Party, metric: str) -> bool:
     return (party.spend if metric.startswith("spend") else party.churn) is not None
 
 
-def _rung_metrics(mine: _Party, rung: _Party) -> list[str]:
+def _rung_metrics(mine: Party, rung: Party) -> list[str]:
     """What a rung is compared on: the loss where its prediction has one, else the ranking."""
     names = []
     if rung.churn is not None:
@@ -413,7 +297,7 @@ def _rung_metrics(mine: _Party, rung: _Party) -> list[str]:
     return names
 
 
-def _best(ladder: Iterable[_Party], rows: _Rows) -> _Party | None:
+def _best(ladder: Iterable[Party], rows: Rows) -> Party | None:
     """The rung of the lowest log loss, among those that give probabilities."""
     rated = {
         float(metrics.log_losses(rows.churned, rung.churn).mean()): rung
