@@ -87,7 +87,7 @@ def compare_labels(events: list[oracle.Event], ends: dt.date, known_by: dt.date 
 
 
 @given(events=drawn.drawn(drawn.WAYS["all"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_features_drawn(events: list[oracle.Event]) -> None:
     compare_features(events, drawn.WAYS["all"])
 

@@ -145,6 +145,8 @@ def ages(customer: str, *days: int) -> list[dict[str, Any]]:
     [
         ([], 0.9, 1),
         ([event("visit", 3)], 0.9, 1),
+        (ages("a", 0), 0.9, 1),  # bought on the day of the midnight itself: not yet
+        ([buy(5, known_at=midnight(0))], 0.9, 1),
         (ages("a", 5), 0.9, 5),  # one open gap, never ended: the longest seen
         (ages("a", 30, 20, 10), 0.5, 10),
         # a: gaps 10, 10 and an open 10, each a third; b: one gap of 40 and an open 5, each a half.
