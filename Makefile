@@ -38,7 +38,7 @@ demo: $(LAB) ## the main job on real data: check, train, track, promote, score, 
 
 .PHONY: test
 test: $(DEV) ## the tests (under 10 minutes on 2 cores)
-	@$(PYTEST) -n 2 --dist worksteal
+	@$(PYTEST) -n 2 --dist loadscope
 
 .PHONY: check rest
 check: test rest ## all that CI runs: test, lint, types, imports, demo, clean-venv wheel and Bento, notebooks

@@ -260,6 +260,7 @@ def load_bundle(folder: str | Path) -> Bundle:
         version=manifest["version"],
     )
     _prove(bundle, parts["golden.json"])
+    _prove_alone(bundle, parts["golden.json"])
     return bundle
 
 
@@ -339,6 +340,20 @@ def _prove(bundle: Bundle, expected: Mapping[str, Any]) -> None:
             "the golden customers are scored differently here. Install the locked requirements (LightGBM "
             f"{bundle.manifest['libraries']['lightgbm']}), or retrain."
         )
+
+
+def _prove_alone(bundle: Bundle, expected: Mapping[str, Any]) -> None:
+    """One golden customer alone must come out as among the others: what the service computes is what batch does."""
+    frame, cutoff = golden.histories(bundle.definitions)
+    for place, name in enumerate(sorted(frame["customer_id"].unique())):
+        own = frame.filter(pl.col("customer_id") == name)
+        row = matrix.build(own, timeline.pairs_of([name], [cutoff]), bundle.definitions)
+        wrong = [c for c in bundle.features if row[c][0] != expected["features"][c][place]]
+        if wrong:
+            raise BundleError(
+                f"{len(wrong)} feature(s) of a golden customer alone differ from those among others "
+                f"({', '.join(wrong[:5])}). {_remedy(bundle.manifest)}"
+            )
 
 
 def _same_code(entries: list[dict[str, Any]], definitions: Definitions, manifest: Mapping[str, Any]) -> None:

@@ -77,7 +77,7 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
     """
     judged = judge(log, settings, say)
     say("comparing with the rungs")
-    rungs = _rungs(judged, settings)
+    rungs = _rungs(log, judged, settings, say)
     ladder = [{"rung": "champion", "metrics": _metrics(judged)}]
     ladder += [{"rung": r.name, "metrics": _rung_metrics(r, judged)} for r in rungs]
     say("refitting the judged recipe on every label")
@@ -138,10 +138,26 @@ def answerable(log: Log, settings: config.Config) -> tuple[dict[str, config.Targ
     for name in settings.targets:
         if name not in KINDS:
             raise UserError(f"targets.{name}: this version trains churned and spend.{nearest(name, KINDS)}")
+    for name in settings.targets:
+        _same_window(name, settings)
     refused = labels.refused(settings.targets, tuple(log.starts), tuple(log.columns))
     if "churned" in refused or "churned" not in settings.targets:
         raise UserError(f"targets: 'churned' is needed, and {refused.get('churned', 'it is not declared')}.")
     return {n: t for n, t in settings.targets.items() if n not in refused}, refused
+
+
+def _same_window(name: str, settings: config.Config) -> None:
+    """Refuse what this version has no plan for: a horizon or a population of a target's own."""
+    target, horizon = settings.targets[name], settings.timeline.horizon_days
+    if target.horizon_days not in (None, horizon):
+        raise UserError(
+            f"targets.{name}.horizon_days is {target.horizon_days}, and timeline.horizon_days {horizon}. This version "
+            f"trains all targets on one horizon: give both the same, or leave the target's out."
+        )
+    if target.population != "eligible":
+        raise UserError(
+            f"targets.{name}.population is '{target.population}'. This version trains on the eligible: leave it out."
+        )
 
 
 def out_of_time(judged: Judged) -> pl.DataFrame:
@@ -274,14 +290,21 @@ def _both_classes(rows: pl.DataFrame, role: str, settings: config.Config) -> Non
         )
 
 
-def _rungs(judged: Judged, settings: config.Config) -> list[baseline.Rung]:
-    """Every baseline on the same test rows, learning from what the judged model learnt from."""
-    window = judged.definitions.horizon_window_days
-    out = [baseline.recency_rule(judged.test)]
-    if "spend" in judged.targets:
-        share = judged.definitions.horizon_days / window
-        out.append(baseline.last_horizon_spend(judged.test, f"spend_last_{window}d", share))
-    columns = features.names(judged.definitions)
+def _rungs(log: Log, judged: Judged, settings: config.Config, say: Say) -> list[baseline.Rung]:
+    """Every baseline on the same test rows, learning from what the judged model learnt from.
+
+    The simple ones look at features of their own: a config that switches these off does not switch off the rung.
+    """
+    window, columns = judged.definitions.horizon_window_days, features.names(judged.definitions)
+    money = f"spend_last_{window}d"
+    wanted = ("days_since_last_purchase", *([money] if "spend" in judged.targets else []))
+    past = timeline.Past(log.frame, judged.test.select("customer_id", "cutoff"))
+    simple = features.build(past, judged.definitions, wanted)
+    out = [baseline.recency_rule(simple)]
+    if "spend" in judged.targets and not simple[money].null_count():
+        out.append(baseline.last_horizon_spend(simple, money, judged.definitions.horizon_days / window))
+    elif "spend" in judged.targets:
+        say(f"no rung last_horizon_spend: the log is not complete {window} days before the test cutoff")
     out.append(baseline.logistic(judged.train, _label(judged.train, "churned", settings), judged.test, columns))
     return out
 
