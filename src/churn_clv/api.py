@@ -23,12 +23,16 @@ FRAME = "frame"
 def read_log(*sources: Any, settings: config.Config | None = None) -> events.Log:
     """The event log of config files (paths of YAML overlays), of a Config, or of one pandas or Polars frame.
 
+    ``read_log("my.yaml")``, ``read_log(settings)``, ``read_log(frame)`` or ``read_log(frame, settings)``.
+
     A frame has plain columns: customer_id, time, and where known event_type ('purchase' where absent), amount (major
     units), order_id, product_id, category, quantity, discount, channel, value, known_at. ``settings`` gives a frame's
     time zone and currency (default: the defaults). Raises UserError as ``events.read_log`` does.
     """
     if len(sources) == 1 and isinstance(sources[0], config.Config):
         return events.read_log(sources[0])
+    if len(sources) == 2 and isinstance(sources[-1], config.Config):
+        return read_log(sources[0], settings=sources[-1])
     if sources and all(isinstance(s, str | Path) for s in sources):
         return events.read_log(config.load(*sources))
     if len(sources) != 1:
@@ -61,13 +65,17 @@ def compute_features(
     return out if isinstance(frame, pl.DataFrame | pl.LazyFrame) else out.to_pandas()
 
 
-def train(log: events.Log, settings: config.Config, say: Any = lambda _: None) -> Trained:
+def train(log: Any, settings: Any, say: Any = lambda _: None) -> Trained:
     """Judge the recipe and pack the bundle; nothing is tracked or promoted (``churn-clv train`` does that).
 
     Needs the extra ``lab``. Raises UserError where the labels do not fit or the targets cannot be answered.
     """
     from churn_clv import training
 
+    if not isinstance(log, events.Log) or not isinstance(settings, config.Config):
+        raise UserError("train takes what read_log and load_config give: train(read_log(frame, settings), settings).")
+    if log.rules != events.rules_of(settings.events):
+        raise UserError(f"the log was read as {log.rules}, and the settings differ. Use read_log(frame, settings).")
     return training.train(log, settings, say)
 
 

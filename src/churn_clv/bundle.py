@@ -36,6 +36,16 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+# What every bundle holds beside its boosters. Only what the manifest lists is ever read.
+FILES = (
+    "config.yaml",
+    "definitions.json",
+    "features.json",
+    "golden.json",
+    "heads.json",
+    "reference.json",
+    "report.json",
+)
 QUANTILES = 1001
 # Probabilities and money agree across processors to this, features and margins to the bit (contract K2).
 TOLERANCE = 1e-12
@@ -103,10 +113,9 @@ class Bundle:
         ``frame`` has customer_id and time, and event_type, amount (major units), ... as ``read_log`` describes;
         events at or after ``cutoff`` (a local midnight) are ignored. Raises UserError on columns of a wrong type.
         """
-        if isinstance(frame, pl.DataFrame):
-            return self.score_log(events.canonical(frame, self.definitions.rules), as_date(cutoff))
-        plain = pl.from_pandas(frame)
-        return self.score_log(events.canonical(plain, self.definitions.rules), as_date(cutoff)).to_pandas()
+        plain = events.to_polars(frame)
+        scored = self.score_log(events.canonical(plain, self.definitions.rules), as_date(cutoff))
+        return scored if isinstance(frame, pl.DataFrame | pl.LazyFrame) else scored.to_pandas()
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
         """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
@@ -216,9 +225,9 @@ def verify(folder: Path) -> dict[str, Any]:
     try:
         raw = (folder / MANIFEST).read_bytes()
         manifest: dict[str, Any] = json.loads(raw)
-        files: dict[str, str] = manifest["files"]
+        files: dict[str, str] = dict(manifest["files"])
         known = manifest["format"] == FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BundleError(
             f"{folder} is not a bundle: its {MANIFEST} cannot be read ({type(error).__name__})."
         ) from None
@@ -246,12 +255,14 @@ def load_bundle(folder: str | Path) -> Bundle:
     """
     folder = Path(folder)
     manifest = verify(folder)
+    if lacking := sorted(set(FILES) - set(manifest["files"])):
+        raise BundleError(f"{folder}: its {MANIFEST} lists no {', '.join(lacking)}. Publish the bundle again.")
     parts = {name: json.loads((folder / name).read_text()) for name in manifest["files"] if name.endswith(".json")}
     definitions = Definitions.model_validate(parts["definitions.json"])
     _same_code(parts["features.json"], definitions, manifest)
     bundle = Bundle(
         definitions=definitions,
-        heads=tuple(_load_head(folder, h) for h in parts["heads.json"]),
+        heads=tuple(_load_head(folder, h, manifest["files"]) for h in parts["heads.json"]),
         reference=_load_reference(parts["reference.json"]),
         config=config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()), where=str(folder)),
         trained_through=dt.date.fromisoformat(manifest["trained_through"]),
@@ -375,7 +386,9 @@ def _remedy(manifest: Mapping[str, Any]) -> str:
     return f"Install churn_clv {made_by} with its locked requirements (this is {installed()}), or retrain."
 
 
-def _load_head(folder: Path, entry: Mapping[str, Any]) -> Head:
+def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]) -> Head:
+    if entry["file"] not in listed:
+        raise BundleError(f"{folder}: the booster '{entry['file']}' is not in the manifest. Publish the bundle again.")
     text = (folder / entry["file"]).read_text()
     numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale")}
     return Head(booster=lgb.Booster(model_str=text), **numbers)

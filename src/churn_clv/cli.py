@@ -6,7 +6,9 @@ Results go to stdout, progress and warnings to stderr. Exit codes (contract K13)
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +24,9 @@ from churn_clv import config
 from churn_clv.errors import UserError
 
 USER_ERROR, NOT_PROMOTED = 2, 3
+# What a folder's owner can mend; anything else that the system refuses is a failure of ours.
+_NAMES = "EACCES EDQUOT EEXIST EISDIR ENAMETOOLONG ENOENT ENOSPC ENOTDIR EPERM EROFS"
+DISK_ERRORS = {getattr(errno, name) for name in _NAMES.split() if hasattr(errno, name)}
 
 app = typer.Typer(
     help="From a customer event log to churn and next-period-spend predictions.",
@@ -44,6 +49,14 @@ def main() -> None:
         app()
     except UserError as error:
         err.print(f"[bold red]error:[/] {escape(str(error))}")
+        raise SystemExit(USER_ERROR) from None
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        err.print(
+            f"[bold red]error:[/] {escape(place)}{error.strerror}. Check the path, its rights and the disk's space."
+        )
         raise SystemExit(USER_ERROR) from None
 
 
@@ -127,10 +140,19 @@ def publish(
     from churn_clv import tracking
 
     settings = config.load(*configs)
-    last = None
+    if follow and as_json:
+        raise UserError("--json gives one document, and --follow never ends. Use one of them.")
+    folder.check_owner(settings)
+    last: str | None = None
     while True:
-        sha = folder.publish(tracking.fetch(settings, version), settings.bundles_folder)
-        if sha != last:
+        sha = last
+        try:
+            sha = folder.publish(tracking.fetch(settings, version), settings.bundles_folder)
+        except UserError as error:
+            if not follow:
+                raise
+            err.print(f"[bold red]error:[/] {escape(str(error))}")
+        if sha is not None and sha != last:
             if as_json:
                 _print_json({"bundle_version": sha, "folder": str(settings.bundles_folder)})
             else:
@@ -163,7 +185,7 @@ def score(
         say("scoring")
         scores = scoring.score(bundle, log, when)
         folder = scoring.write(scores, bundle, log, Path(settings.out) / "scores" / settings.dataset, csv=csv)
-        return scoring.summary(scores, bundle) | {"path": str(folder / scoring.SCORES)}
+        return scoring.summary(scores, bundle) | {"path": str(folder / scoring.SCORES), "csv": csv}
 
     document = _timed(work)
     if as_json:
@@ -176,9 +198,12 @@ def score(
 def serve(configs: Configs) -> None:
     """Answer prediction requests on loopback until stopped."""
     settings = config.load(*configs)
+    from churn_clv import publish as folder
     from churn_clv import service
 
     s = settings.service
+    folder.check_owner(settings)
+    _check_port(s.host, s.port)
     err.print(f"serving {settings.bundles_folder} on http://{s.host}:{s.port} (Ctrl-C stops it)")
     service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds)
 
@@ -267,16 +292,21 @@ def _bundle(settings: config.Config, version: str | None) -> Any:
         from churn_clv import tracking
 
         return load_bundle(tracking.fetch(settings, version))
+    folder.check_owner(settings)
     sha = folder.current(settings.bundles_folder)
     if sha is None:
         raise UserError(f"no bundle is published in {settings.bundles_folder}. Run `churn-clv train` first.")
-    bundle = load_bundle(settings.bundles_folder / sha)
-    if bundle.config.registered_name != settings.registered_name:
-        raise UserError(
-            f"{settings.bundles_folder} holds the model '{bundle.config.registered_name}', and this config asks for "
-            f"'{settings.registered_name}'. Train or publish with this config, or give it its own service.bundles."
-        )
-    return bundle
+    return load_bundle(settings.bundles_folder / sha)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse an address that is taken before a server is started on it."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"{host}:{port} cannot be used ({error.strerror}). Set service.port to another.") from None
 
 
 def _print_json(document: Mapping[str, Any]) -> None:
@@ -312,6 +342,10 @@ FORMATS = {"spend_mae": "{:.2f}", "spend_tweedie_deviance": "{:.2f}", "churn_lif
            "spend_total_ratio": "{:.2f}"}  # fmt: skip
 
 
+# The document calls this run's judged recipe "champion" whether it is promoted or not; people would misread that.
+RUNGS = {"champion": "this run", "current_champion": "current champion"}
+
+
 def _print_training(document: Mapping[str, Any], settings: config.Config) -> None:
     if document["plan"]:
         _print_rows("Temporal plan", document["plan"])
@@ -319,7 +353,7 @@ def _print_training(document: Mapping[str, Any], settings: config.Config) -> Non
     _print_data(document["data"])
     _print_ladder(document["ladder"])
     verdict, _, why = document["why"].partition(":")
-    out.print(f"[bold]{escape(verdict)}[/]:{escape(why)}")
+    out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
     out.print(
         f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
         f"bundle {str(document['bundle_version'])[:16]}"
@@ -357,7 +391,7 @@ def _print_ladder(ladder: Sequence[Mapping[str, Any]]) -> None:
             "-" if v is None else FORMATS.get(k, "{:.4f}").format(v)
             for k, v in zip(LADDER_COLUMNS, values, strict=True)
         ]
-        table.add_row(rung["rung"], *cells)
+        table.add_row(RUNGS.get(rung["rung"], rung["rung"]), *cells)
     out.print(table)
     floor = ladder[0]["metrics"]["churn_ece_floor"]
     if floor is not None:
@@ -376,7 +410,7 @@ def _print_scoring(document: Mapping[str, Any]) -> None:
         )
     if document["in_sample"]:
         out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
-    out.print(f"written to {document['path']}")
+    out.print(f"written to {document['path']}" + (" and scores.csv beside it" if document["csv"] else ""))
 
 
 def _print_readiness(document: Mapping[str, Any]) -> None:

@@ -25,6 +25,8 @@ _HOURS = re.compile(r"%[-_0]?[HIkrRTXcs+]")
 def check_zone(zone: str, key: str = "timezone") -> str:
     """Return ``zone`` if Polars knows it. Raises UserError with the nearest known name."""
     try:
+        if not zone:
+            raise pl.exceptions.ComputeError("an empty zone is none to Polars")
         pl.Series([dt.datetime(2000, 1, 1)]).dt.replace_time_zone(zone)
     except pl.exceptions.PolarsError:
         hint = nearest(zone, zoneinfo.available_timezones()) if len(zone) > 3 else ""

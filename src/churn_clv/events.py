@@ -123,6 +123,12 @@ def fingerprint(frame: pl.DataFrame) -> str:
     return digest.hexdigest()[:16]
 
 
+def _identify(frame: pl.DataFrame, starts: dict[str, dt.date], ends: dt.date) -> str:
+    """The log's fingerprint: its content, and from when to when it is complete."""
+    told = f"{fingerprint(frame)} {sorted(starts.items())} {ends}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
 def _check_sources(events: Events) -> None:
     """What can be refused before any file is opened."""
     if not events.sources:
@@ -182,6 +188,8 @@ def _notes(events: Events) -> tuple[str, ...]:
                 f"attributes '{name}' have no valid_from: used in segments and reports, refused as features "
                 "(today's values would leak into past cutoffs)."
             )
+        else:
+            notes.append(f"attributes '{name}' are dated: kept for segments and reports; no feature reads them yet.")
     return tuple(notes)
 
 
@@ -206,4 +214,4 @@ def _log(
     optional = (name for name in LOG_SCHEMA if name not in (*REQUIRED, "event_type"))
     columns = frozenset(name for name in optional if frame[name].null_count() < frame.height)
     ends = ends or last.date() + dt.timedelta(days=1)
-    return Log(frame, rules, starts, ends, columns, counts, attributes, fingerprint(frame), notes)
+    return Log(frame, rules, starts, ends, columns, counts, attributes, _identify(frame, starts, ends), notes)

@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
+from churn_clv import config
 from churn_clv.bundle import MANIFEST, verify
 from churn_clv.errors import UserError
 
@@ -29,6 +32,24 @@ def publish(bundle_folder: str | Path, bundles_root: str | Path) -> str:
     if _read(Path(bundles_root) / CURRENT) != sha:
         _replace_text(Path(bundles_root) / CURRENT, sha + "\n")
     return sha
+
+
+def check_owner(settings: config.Config) -> None:
+    """Refuse a folder that serves another model: who asks the service that follows it would get the wrong answers.
+
+    Raises UserError naming both models.
+    """
+    root = settings.bundles_folder
+    sha = current(root)
+    stored = root / str(sha) / "config.yaml"
+    if sha is None or not stored.is_file():
+        return
+    there = config.from_dict(yaml.safe_load(stored.read_text(encoding="utf-8")), where=str(stored)).registered_name
+    if there != settings.registered_name:
+        raise UserError(
+            f"{root} serves the model '{there}', and this config asks for '{settings.registered_name}'. Give this one "
+            f"a folder of its own (service.bundles or CHURN_CLV_BUNDLES), or train and publish it there."
+        )
 
 
 def current(bundles_root: str | Path) -> str | None:

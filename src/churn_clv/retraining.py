@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,18 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
 
     Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
-    The same recipe on newer data, or by newer code, replaces the champion where it is not worse.
-    Raises UserError before any training where the registered model answers another question.
+    The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
+    newer data and by newer code the old recipe cannot be run, and the rungs decide.
+    Raises UserError before any training where the labels do not fit, the registered model answers another question, or
+    the bundles folder serves another model.
     """
+    publish.check_owner(settings)
+    say("reading the log")
+    log = read()
+    training.check(log, settings)
     say("opening the tracking store")
     tracking.prepare(settings)
     tracking.check_same_question(settings)
-    say("reading the log")
-    log = read()
     champion = tracking.champion(settings)
     if champion and _same(champion, settings, log):
         publish.publish(champion.bundle, settings.bundles_folder)
@@ -46,14 +50,23 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
     trained = training.train(log, settings, say)
     incumbent = _incumbent(champion, trained, log, settings, say)
-    decision = _decide(champion, incumbent, trained, log, settings, say)
+    decision = _keeping_heads(champion, trained, _decide(champion, incumbent, trained, log, settings, say))
     document = _document(trained, decision, _ladder(trained, incumbent))
     return _record(settings, trained, document, champion, say)
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
-    """Whether the champion is this recipe, by this code, on these data: training would give it again."""
-    return _same_recipe(champion, settings) and _same_code(champion) and _same_data(champion, log)
+    """Whether the champion is this recipe, by this code, on these data, and can be loaded here.
+
+    Training would give it again. Under other libraries a bundle may be refused though nothing of ours has changed.
+    """
+    if not (_same_recipe(champion, settings) and _same_code(champion) and _same_data(champion, log)):
+        return False
+    try:
+        bundle.load_bundle(champion.bundle)
+    except bundle.BundleError:
+        return False
+    return True
 
 
 def _same_recipe(champion: Champion, settings: config.Config) -> bool:
@@ -77,8 +90,11 @@ def _incumbent(
     same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
     if same_key and _same_data(champion, log):
         return champion.oot
+    if not _same_code(champion):
+        say("the champion's code is not this one: on newer data it cannot be run again")
+        return None
     if _same_recipe(champion, settings):
-        # One recipe on one log gives one set of predictions; there is nothing to run again.
+        # One recipe by one code on one log gives one set of predictions; there is nothing to run again.
         return tracking.keyed_predictions(settings, trained.oot)
     say("running the incumbent's recipe on this log")
     stored = yaml.safe_load((champion.bundle / "config.yaml").read_text(encoding="utf-8"))
@@ -111,6 +127,16 @@ def _decide(
         draws=settings.promotion.bootstrap_draws,
         seed=settings.seed,
     )
+
+
+def _keeping_heads(champion: Champion | None, trained: Trained, decision: promotion.Decision) -> promotion.Decision:
+    """Refuse a run that predicts less than the champion does: losing the money is worse, not "not worse"."""
+    had_spend = champion is not None and champion.document["ladder"][0]["metrics"]["spend_gini"] is not None
+    if not had_spend or "spend" in {h.target for h in trained.bundle.heads}:
+        return decision
+    why = "Not promoted: the champion predicts spend and this run cannot: " + trained.data["targets_refused"]["spend"]
+    lost = promotion.Check("predicts_spend", False, True, why)
+    return replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
 
 
 def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
@@ -153,9 +179,11 @@ def _record(
         run_id = tracking.log_run(settings, trained, document | {"bundle_version": sha}, folder)
         version = tracking.register(settings, run_id, folder)
         document |= {"run_id": run_id, "model_version": str(version), "bundle_version": sha}
-        tracking.keep_document(settings, run_id, document)
+        # Until the alias has moved the stored document says that it has not.
+        tracking.keep_document(settings, run_id, document | {"promoted": False})
         if document["promoted"]:
             say("promoting and publishing")
             tracking.promote(settings, version, document["why"], champion.version if champion else None)
+            tracking.keep_document(settings, run_id, document)
             publish.publish(folder, settings.bundles_folder)
     return document

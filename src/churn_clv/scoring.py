@@ -32,10 +32,29 @@ def score(bundle: Bundle, log: Log, cutoff: dt.date | None = None) -> pl.DataFra
         raise UserError(f"cutoff {cutoff} lies after the log's end {log.ends}. Give a date up to then.")
     if cutoff <= min(log.starts.values()):
         raise UserError(f"cutoff {cutoff} lies before the first event ({min(log.starts.values())}): nobody is known.")
+    _check_fits(bundle, log)
     scored = bundle.score_log(log.frame, cutoff)
+    if scored.is_empty():
+        raise UserError(f"nobody is known at {cutoff}: no event of the log lies before it. Give a later cutoff.")
     risk = pl.col("churn_probability")
     middle = (risk.rank("average") - 0.5) / risk.count() * 100
     return scored.with_columns(percentile_in_scoring=middle)
+
+
+def _check_fits(bundle: Bundle, log: Log) -> None:
+    """Refuse a log that is read by other rules, or begins later, than the one the bundle was trained on."""
+    trained = bundle.definitions
+    if log.rules != trained.rules:
+        raise UserError(
+            f"the log is read as {log.rules}, and the model was trained on {trained.rules}. Use one config."
+        )
+    late = {k: day for k, day in log.starts.items() if k in trained.starts and day > trained.starts[k]}
+    if late:
+        kind, day = min(late.items())
+        raise UserError(
+            f"the log's {kind} events begin {day}, those of training {trained.starts[kind]}: windows that reach "
+            f"further back would count too little. Give the whole history, or train on this log."
+        )
 
 
 def write(scores: pl.DataFrame, bundle: Bundle, log: Log, folder: Path, *, csv: bool = False) -> Path:
@@ -58,11 +77,12 @@ def write(scores: pl.DataFrame, bundle: Bundle, log: Log, folder: Path, *, csv: 
         }
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         aside.chmod(0o755)
-        if target.exists():
-            shutil.rmtree(target)
+        if target.exists():  # a folder cannot be replaced in one step: the old one steps aside whole
+            os.replace(target, aside.with_name(f"{aside.name}-old"))
         os.replace(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(aside.with_name(f"{aside.name}-old"), ignore_errors=True)
     return target
 
 

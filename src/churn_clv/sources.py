@@ -23,6 +23,7 @@ SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 COMPRESSIONS = (".gz", ".zst")
 
 
@@ -107,10 +108,15 @@ class Tables:
 
 
 def _matches(key: str, pattern: str, folder: Path | None) -> list[Path]:
-    full = Path(pattern).expanduser()
-    full = folder / full if folder is not None else full
-    if full.is_file():
-        return [full]
+    try:
+        full = Path(pattern).expanduser()
+        full = folder / full if folder is not None else full
+        if full.is_file():
+            return [full]
+    except (OSError, RuntimeError):  # a name too long, a ~user that is not there
+        raise UserError(f"{key}.path: {pattern:.100} is not a path here. Correct it.") from None
+    if full.is_dir():
+        raise UserError(f"{key}.path: {full} is a folder. Give a file or a glob, such as {full / '*.csv'}.")
     names = sorted(Path(name) for name in glob.glob(str(full), recursive=True))
     files = [name for name in names if name.is_file()]
     if not files:
@@ -135,6 +141,9 @@ def _read(key: str, path: Path, file_format: Format, separator: str) -> pl.DataF
             return pl.read_parquet(path)
         if path.stat().st_size == 0:
             raise UserError(f"{key}: {path} is empty. Leave it out or write it again.")
+        with path.open("rb") as file:
+            if file.read(2) in UTF16_MARKS:
+                raise UserError(f"{key}: {path} is UTF-16 text. Save it as UTF-8.")
         if file_format == "jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)
         return pl.read_csv(path, infer_schema=False, separator=separator)
@@ -151,6 +160,8 @@ def _check_columns(key: str, name: str, columns: list[str], needed: dict[str, st
             other = len(columns) == 1 and re.search(r"[;|\t]", columns[0])
             hint = f" Its columns seem separated by {other[0]!r}: set separator." if other else nearest(column, columns)
             raise UserError(f"{key}.{asked_by}: column '{column}' is not in {name}.{hint}")
+        if f"{column}_duplicated_0" in columns:  # what Polars makes of a name that stands in the header twice
+            raise UserError(f"{key}.{asked_by}: column '{column}' stands more than once in {name}. Rename one of them.")
 
 
 def _stack(key: str, frames: list[pl.DataFrame]) -> pl.DataFrame:

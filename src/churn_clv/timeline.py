@@ -75,12 +75,22 @@ def default_windows(horizon_days: int) -> tuple[int, ...]:
     return tuple(sorted(7 * w for w in weeks))
 
 
-def define(log: events.Log, settings: config.Config, as_of: dt.date) -> Definitions:
-    """Freeze the definitions, learning what must be learnt (the 90% gap) from the log before ``as_of``."""
-    starts = dict(log.starts)
+def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt.date | None = None) -> Definitions:
+    """Freeze the definitions, learning the 90% gap from the log before ``as_of``.
+
+    Which event types and columns there are is learnt from the log before ``seen_by`` (default: ``as_of``): what first
+    appears later is no feature, or the judged model would be shaped by its own test window.
+    """
+    seen_day = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    before = log.frame.filter(seen_day < (seen_by or as_of))
+    seen = set(before["event_type"].unique())
+    starts = {kind: day for kind, day in log.starts.items() if kind in seen}
     if "purchase" not in starts:
         kinds = ", ".join(sorted(starts)) or "none"
-        raise UserError(f"the log has no 'purchase' events (event types: {kinds}). Map event_type to 'purchase'.")
+        raise UserError(
+            f"the log has no 'purchase' events before {seen_by or as_of} (event types: {kinds}). Map event_type to "
+            f"'purchase', or take a later cutoff."
+        )
     return Definitions(
         horizon_days=settings.timeline.horizon_days,
         active_within_days=settings.population.active_within_days,
@@ -89,7 +99,7 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date) -> Definiti
         or default_windows(settings.timeline.horizon_days),
         rules=log.rules,
         starts=starts,
-        columns=_columns_in_use(log),
+        columns=_columns_in_use(before, log.columns),
         event_types=tuple(sorted(starts)),
         families=settings.features.families,
         exclude=settings.features.exclude,
@@ -97,10 +107,10 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date) -> Definiti
     )
 
 
-def _columns_in_use(log: events.Log) -> tuple[str, ...]:
+def _columns_in_use(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:
     """The optional columns that purchases hold (for ``value``: that any event holds)."""
-    bought = log.frame.filter(pl.col("event_type") == "purchase")
-    return tuple(c for c in sorted(log.columns) if (log.frame if c == "value" else bought)[c].count() > 0)
+    bought = frame.filter(pl.col("event_type") == "purchase")
+    return tuple(c for c in sorted(columns) if (frame if c == "value" else bought)[c].count() > 0)
 
 
 # --- past and future ----------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judge
     """Run the recipe up to its one look at the test cutoff."""
     targets, refused = answerable(log, settings)
     plan = timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
-    definitions = timeline.define(log, settings, as_of=plan.all_cutoffs[0])
+    definitions = timeline.define(log, settings, as_of=plan.all_cutoffs[0], seen_by=plan.test)
     say(f"building {len(features.names(definitions))} features at {len(plan.all_cutoffs)} cutoffs")
     snaps = snapshots.build(log, plan.all_cutoffs, definitions)
     known = _labelled(log, snaps, settings, targets, plan.test)
@@ -122,6 +122,8 @@ def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judge
     }
     for role, rows in slices.items():
         _both_classes(rows, role, settings)
+    if "spend" in targets and (why := _no_money(slices | {"judged": _at(known, plan.judged)}, settings)):
+        targets, refused = {n: t for n, t in targets.items() if n != "spend"}, refused | {"spend": why}
     heads, trees = [], {}
     for name in targets:
         say(f"training {name}")
@@ -133,6 +135,12 @@ def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judge
                   slices["test"], predictions)  # fmt: skip
 
 
+def check(log: Log, settings: config.Config) -> None:
+    """Raise UserError for what can be known to fail before anything is built: targets, plan."""
+    answerable(log, settings)
+    timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
+
+
 def answerable(log: Log, settings: config.Config) -> tuple[dict[str, config.Target], dict[str, str]]:
     """The targets to train and those the log cannot answer (with why); churned must be among the first."""
     for name in settings.targets:
@@ -140,9 +148,14 @@ def answerable(log: Log, settings: config.Config) -> tuple[dict[str, config.Targ
             raise UserError(f"targets.{name}: this version trains churned and spend.{nearest(name, KINDS)}")
     for name in settings.targets:
         _same_window(name, settings)
+    if "churned" in settings.targets and settings.targets["churned"].measure != "absent":
+        raise UserError("targets.churned.measure must be 'absent': churned means that no such event comes.")
     refused = labels.refused(settings.targets, tuple(log.starts), tuple(log.columns))
     if "churned" in refused or "churned" not in settings.targets:
         raise UserError(f"targets: 'churned' is needed, and {refused.get('churned', 'it is not declared')}.")
+    spend = settings.targets.get("spend")
+    if spend and (spend.measure != "amount" or spend.at_least is None or spend.at_least < 0):
+        raise UserError("targets.spend: measure must be 'amount' and at_least 0 or more: it is served as money.")
     return {n: t for n, t in settings.targets.items() if n not in refused}, refused
 
 
@@ -288,6 +301,15 @@ def _both_classes(rows: pl.DataFrame, role: str, settings: config.Config) -> Non
             f"not; at least {MIN_CLASS} of each are needed. A {more} timeline.horizon_days than {horizon} days gives "
             f"more of the rarer kind; `churn-clv check` shows the plan."
         )
+
+
+def _no_money(slices: Mapping[str, pl.DataFrame], settings: config.Config) -> str | None:
+    """Why spend cannot be learnt: a slice in which too few customers spend anything; None where all have enough."""
+    for role, rows in slices.items():
+        paying = int((_label(rows, "spend", settings) > 0).sum())
+        if paying < MIN_CLASS:
+            return f"{paying} of {rows.height} customer rows of the {role} slice spend anything; {MIN_CLASS} are needed"
+    return None
 
 
 def _rungs(log: Log, judged: Judged, settings: config.Config, say: Say) -> list[baseline.Rung]:

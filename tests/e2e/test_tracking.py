@@ -157,6 +157,7 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     judged, recency = (step["metrics"] for step in trained.ladder)
     expected = {k: v for k, v in judged.items() if v is not None} | {"current_champion/churn_auroc": 0.7}
     expected |= {f"recency_rule/{k}": v for k, v in recency.items() if v is not None}
+    expected["label_return_rate"] = trained.data["label_return_rate"]
     assert run.data.metrics == pytest.approx(expected)
     assert run.data.params["timeline.horizon_days"] == "28"
     assert json.loads(run.data.params["targets.churned"])["measure"] == "absent"

@@ -221,7 +221,12 @@ def test_targets_that_nobody_can_train() -> None:
     for targets, why in (
         ({"churnt": churned}, "churned"),
         ({"spend": churned | {"measure": "amount"}}, "'churned' is needed, and it is not declared"),
-        ({"churned": {"events": {"is_in": ["cancel"]}, "measure": "present"}}, "events of type cancel"),
+        ({"churned": churned | {"events": {"is_in": ["cancel"]}}}, "events of type cancel"),
+        ({"churned": churned | {"measure": "present"}}, "measure must be 'absent'"),
+        ({"churned": churned, "spend": churned | {"measure": "count"}}, "measure must be 'amount'"),
+        ({"churned": churned, "spend": churned | {"measure": "amount"}}, "at_least 0 or more"),
+        ({"churned": churned | {"population": "known"}}, "trains on the eligible"),
+        ({"churned": churned | {"horizon_days": 7}}, "give both the same"),
     ):
         with pytest.raises(UserError, match=why):
             training.train(sim.log(), config.from_dict(settings | {"targets": targets}))

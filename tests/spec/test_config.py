@@ -202,7 +202,7 @@ def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.delenv("CHURN_CLV_BUNDLES", raising=False)
     plain = config.Config(dataset="x", out=str(tmp_path))
     assert plain.tracking_uri == f"sqlite:///{tmp_path.resolve() / 'mlflow.db'}"
-    assert plain.bundles_folder == tmp_path / "bundles"
+    assert plain.bundles_folder == tmp_path / "bundles" / plain.registered_name
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     monkeypatch.setenv("CHURN_CLV_BUNDLES", "/served")
     assert plain.tracking_uri == "http://mlflow:5000"

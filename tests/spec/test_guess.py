@@ -378,3 +378,13 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         guess([])
     with pytest.raises(UserError, match="is a folder"):
         guess([tmp_path])
+
+
+def test_a_file_of_refunds_is_returns_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "returns.csv"
+    days = [f"2024-01-{day:02d}" for day in range(1, 29)]
+    lines = [f"{1000 + i},c{i % 9},{day},{5 + i}.50" for i, day in enumerate(days)]
+    path.write_text("order_id,client_id,return_date,refund_amount\n" + "\n".join(lines), encoding="utf-8")
+    text = guess([path])
+    assert "event_type: {constant: return}" in text
+    assert "CHECK: by the name of refund_amount, return_date these are returns" in text

@@ -204,5 +204,5 @@ def test_define_takes_what_the_config_says() -> None:
 
 def test_a_log_without_purchases_is_refused() -> None:
     log = log_of([bought(1, event_type="visit", amount=None), bought(2, event_type="mail", amount=None)])
-    with pytest.raises(UserError, match=r"no 'purchase' events \(event types: mail, visit\)"):
+    with pytest.raises(UserError, match=r"no 'purchase' events before 2024-01-03 \(event types: mail, visit\)"):
         timeline.define(log, config.from_dict({"dataset": "x"}), dt.date(2024, 1, 3))

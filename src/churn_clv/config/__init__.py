@@ -78,6 +78,8 @@ __all__ = [
 ]
 
 DEFAULT = "default.yaml"
+# The sections whose keys are names that users give.
+NAMED = ("targets", "sources", "attributes")
 
 
 def default_text() -> str:
@@ -125,6 +127,8 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise UserError(f"{name} is not valid YAML: {error}") from None
+    except RecursionError:
+        raise UserError(f"{name} is not valid YAML: it is nested too deeply. Write it flatter.") from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -132,15 +136,18 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: dict[str, Any], over: dict[str, Any], within: str = "") -> dict[str, Any]:
     """Sections merge key by key; an empty section changes nothing; a mapping replaces the one before it whole."""
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)
+        if value is None and within in NAMED and key in out:
+            del out[key]  # an entry of the user's own naming can be taken out again
+            continue
         if isinstance(old, dict) and value is None:
             continue
         if isinstance(old, dict) and isinstance(value, dict) and not set(MAPPINGS) & (set(old) | set(value)):
-            value = _merge(old, value)
+            value = _merge(old, value, key)
         out[key] = value
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated
 
@@ -15,6 +16,15 @@ def _name(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+
+
+def _day(value: dt.date) -> dt.date:
+    if dt.date(1900, 1, 1) <= value <= dt.date(2200, 1, 1):
+        return value
+    raise ValueError("expected a date from 1900-01-01 to 2200-01-01")
+
+
+Day = Annotated[dt.date, AfterValidator(_day)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -18,24 +18,27 @@ from pydantic import (
     model_validator,
 )
 
-from churn_clv.config._base import Name, Section, Share
+from churn_clv.config._base import Day, Name, Section, Share
 from churn_clv.config._sources import Events
+
+# A century at most: beyond it dates overflow, and no log is so long.
+Days = Annotated[int, Field(gt=0, le=36_500)]
 
 
 # --- who, when, what ----------------------------------------------------------------------------
 class Timeline(Section):
     """How far labels look and which cutoffs are learnt from."""
 
-    horizon_days: PositiveInt = 28
-    step_days: PositiveInt = 7
+    horizon_days: Days = 28
+    step_days: Days = 7
     max_train_cutoffs: PositiveInt = 16
-    min_history_days: PositiveInt | None = None
+    min_history_days: Days | None = None
 
 
 class Population(Section):
     """Who gets churn and spend: bought in the last active_within_days."""
 
-    active_within_days: PositiveInt = 56
+    active_within_days: Days = 56
 
 
 class Predicate(Section):
@@ -50,7 +53,7 @@ class Target(Section):
 
     events: Predicate
     measure: Literal["absent", "present", "count", "amount"]
-    horizon_days: PositiveInt | None = None
+    horizon_days: Days | None = None
     population: Literal["eligible", "known"] = "eligible"
     at_least: float | None = None
 
@@ -62,25 +65,29 @@ FEWEST_WINDOWS = 5
 class Features(Section):
     """Which families and features are built, and over which windows."""
 
-    families: tuple[str, ...] | None = None
+    families: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     exclude: tuple[str, ...] = ()
-    windows_days: Annotated[tuple[PositiveInt, ...], Field(min_length=FEWEST_WINDOWS)] | None = None
+    windows_days: Annotated[tuple[Days, ...], Field(min_length=FEWEST_WINDOWS)] | None = None
+
+
+# LightGBM reads whole numbers of 32 bits.
+INT32 = 2**31 - 1
 
 
 # --- models, bundle, doors ----------------------------------------------------------------------
 class Booster(Section):
-    """LightGBM's own parameters for one head."""
+    """LightGBM's own parameters for one head, within the bounds that LightGBM sets."""
 
-    learning_rate: float = 0.04
-    num_leaves: PositiveInt = 15
-    min_data_in_leaf: PositiveInt = 100
-    feature_fraction: float = 0.5
-    bagging_fraction: float = 0.8
-    bagging_freq: int = 1
-    lambda_l2: float = 5.0
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.04
+    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 15
+    min_data_in_leaf: Annotated[int, Field(gt=0, le=INT32)] = 100
+    feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
+    bagging_fraction: Annotated[float, Field(gt=0, le=1)] = 0.8
+    bagging_freq: Annotated[int, Field(ge=0, le=INT32)] = 1
+    lambda_l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     max_rounds: PositiveInt = 1500
     early_stopping_rounds: PositiveInt = 60
-    tweedie_variance_power: float = 1.5
+    tweedie_variance_power: Annotated[float, Field(ge=1, lt=2)] = 1.5
 
 
 class Models(Section):
@@ -88,7 +95,7 @@ class Models(Section):
 
     churn: Booster = Booster()
     spend: Booster = Booster()
-    threads: PositiveInt = 2
+    threads: Annotated[int, Field(gt=0, le=1024)] = 2
 
 
 class Bundle(Section):
@@ -128,7 +135,7 @@ class Service(Section):
     bundles: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
-    poll_seconds: float = 2.0
+    poll_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     stale_after_days: PositiveInt = 90
 
 
@@ -140,8 +147,8 @@ class Simulate(Section):
     """
 
     customers: PositiveInt = 5000
-    days: PositiveInt = 546
-    starts: dt.date = dt.date(2024, 1, 1)
+    days: Days = 546
+    starts: Day = dt.date(2024, 1, 1)
     order_shape: PositiveFloat = 1.0
     order_rate_days: PositiveFloat = 24.0
     leave_a: PositiveFloat = 1.2
@@ -165,7 +172,7 @@ class Config(Section):
 
     dataset: Name
     model_name: Name | None = None
-    seed: int = 7
+    seed: Annotated[int, Field(ge=0, le=INT32)] = 7
     out: str = "out"
     events: Events = Events()
     timeline: Timeline = Timeline()
@@ -190,8 +197,13 @@ class Config(Section):
         part = self.model_dump(
             mode="json", by_alias=True, exclude={"out", "tracking", "service", "simulate", "promotion"}
         )
-        part["events"].pop("folder")
         part["models"].pop("threads")
+        # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.
+        for key in ("folder", "ends", "attributes"):
+            part["events"].pop(key)
+        for place in (*part["events"]["sources"].values(), part["events"]["identity"] or {}):
+            for key in ("path", "format", "separator"):
+                place.pop(key, None)
         return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -202,6 +214,6 @@ class Config(Section):
 
     @property
     def bundles_folder(self) -> Path:
-        """The folder the service reads: the environment first, then the config, then ``out``/bundles."""
+        """The folder the service reads: the environment first, then the config, then the model's own under ``out``."""
         given = os.environ.get("CHURN_CLV_BUNDLES") or self.service.bundles
-        return Path(given) if given else Path(self.out) / "bundles"
+        return Path(given) if given else Path(self.out) / "bundles" / self.registered_name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, model_validator
 
-from churn_clv.config._base import Section
+from churn_clv.config._base import Day, Section
 
 
 def _scalar(value: Any) -> str | int | float | bool:
@@ -78,45 +77,42 @@ Mapping = Annotated[
 When.model_rebuild()
 
 
-class Source(Section):
-    """One set of files (or one adapter table) and how its columns become the log's."""
+class Place(Section):
+    """Where a table comes from: files, or one table of the adapter."""
 
     path: str | None = None
     table: str | None = None
     format: Literal["csv", "parquet", "jsonl"] | None = None
     separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
-    timezone: str | None = None
-    time_format: str | None = None
-    log_starts: dt.date | None = None
-    currency: Mapping | None = None
-    map: dict[str, Mapping]
 
     @model_validator(mode="after")
-    def _one_place(self) -> Source:
+    def _one_place(self) -> Place:
         if (self.path is None) == (self.table is None):
             raise ValueError("give exactly one of path (files) and table (of the adapter)")
         return self
 
 
-class Attributes(Section):
+class Source(Place):
+    """One set of files (or one adapter table) and how its columns become the log's."""
+
+    timezone: str | None = None
+    time_format: str | None = None
+    log_starts: Day | None = None
+    currency: Mapping | None = None
+    map: dict[str, Mapping]
+
+
+class Attributes(Place):
     """A table of customer attributes; without valid_from its columns are refused as features."""
 
-    path: str | None = None
-    table: str | None = None
-    format: Literal["csv", "parquet", "jsonl"] | None = None
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     customer_id: str
     valid_from: str | None = None
     columns: tuple[str, ...] | None = None
 
 
-class Identity(Section):
+class Identity(Place):
     """A map from source ids to one customer id."""
 
-    path: str | None = None
-    table: str | None = None
-    format: Literal["csv", "parquet", "jsonl"] | None = None
-    separator: Annotated[str, Field(min_length=1, max_length=1)] = ","
     source_id: str
     customer_id: str
     unmapped: Literal["keep", "drop", "error"] = "keep"
@@ -130,7 +126,7 @@ class Events(Section):
     timezone: str = "UTC"
     currency: str = "USD"
     minor_units: Annotated[int, Field(ge=0, le=4)] = 2
-    ends: dt.date | None = None
+    ends: Day | None = None
     duplicates: Literal["keep", "drop"] = "keep"
     missing_customer: Literal["drop", "error"] = "drop"
     unparsable: Literal["error", "drop"] = "error"

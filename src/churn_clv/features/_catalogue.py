@@ -60,8 +60,8 @@ def family_of(definitions: Definitions) -> dict[str, str]:
 def catalogue(definitions: Definitions) -> list[Feature]:
     """Every entry whose family the log can feed, parts and switched-off families included, in a fixed order.
 
-    Raises UserError for an unknown family, an excluded feature that does not exist, or event types whose features
-    would share a name.
+    Raises UserError for an unknown family, an excluded feature that does not exist, event types whose features would
+    share a name, or a choice that leaves no feature.
     """
     for name in definitions.families or ():
         if name not in FAMILIES:
@@ -77,6 +77,9 @@ def catalogue(definitions: Definitions) -> list[Feature]:
     for name in definitions.exclude:
         if name not in known:
             raise UserError(f"features.exclude: unknown feature '{name}'.{nearest(name, known)}")
+    if not family_of(definitions):
+        absent = "; ".join(f"{name}: {why}" for name, why in left_out(definitions).items())
+        raise UserError(f"no feature is left ({absent}). Switch on more in features.families, or exclude fewer.")
     return entries
 
 

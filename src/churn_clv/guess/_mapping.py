@@ -142,6 +142,10 @@ def repeats_total(total: Column, order: Column) -> bool:
     return orders.height >= FEW_ORDERS and orders.filter(pl.col("values") == 1).height >= AGREES * orders.height
 
 
+# A table whose money or time is named so holds returns only.
+RETURN_NAMES = ("refund", "return", "credit_note")
+
+
 def _event_type(parts: dict[str, Part], kind: str | None) -> tuple[Any, str]:
     """How an event's type is told, and why."""
     if kind is not None and "event_type" not in parts:
@@ -154,6 +158,9 @@ def _event_type(parts: dict[str, Part], kind: str | None) -> tuple[Any, str]:
         when = {"column": order.column.name, "starts_with": "C"}
         said = f"{marker[0]:,} lines have an id of C and digits, {marker[1]:,} of them negative: cancellations"
         return {"when": when, "then": {"constant": "return"}, "else": {"constant": "purchase"}}, said
+    named = [parts[r].column.name for r in ("amount", "time") if r in parts]
+    if told := [name for name in named if any(word in name.lower() for word in RETURN_NAMES)]:
+        return {"constant": "return"}, f"CHECK: by the name of {', '.join(told)} these are returns"
     negative = max(
         (parts[r].column.below_zero() for r in ("amount", "quantity", "unit_price") if r in parts), default=0
     )

@@ -31,6 +31,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "horizon_days", "code_version", "code_hash", "id_key")
 REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
 Found = TypeVar("Found")
+LONGEST_VERSION = 9  # digits; longer numbers do not fit a store's integers
 MISSING = "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -175,7 +176,8 @@ def _version(client: MlflowClient, name: str, version_or_alias: str) -> ModelVer
         model = _or_none(lambda: client.get_registered_model(name))
         hint = nearest(version_or_alias, model.aliases) if model else " Run `churn-clv train` first."
         raise UserError(f"'{name}' has no alias '{version_or_alias}'.{hint}")
-    found = _or_none(lambda: client.get_model_version(name, version_or_alias))
+    short = len(version_or_alias) <= LONGEST_VERSION
+    found = _or_none(lambda: client.get_model_version(name, version_or_alias)) if short else None
     if found is None:
         there = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
         raise UserError(f"'{name}' has no version {version_or_alias}.{nearest(version_or_alias, there)}")

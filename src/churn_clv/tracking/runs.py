@@ -52,7 +52,9 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
     with _ended(client, run_id):
         with locked(config):  # two runs that record one data set at once break MLflow's unique index
             client.log_inputs(run_id, [_dataset(config, trained)])
-        client.log_batch(run_id, metrics=_metrics(trained.ladder), params=_parameters(config))
+        client.log_batch(
+            run_id, metrics=_data_metrics(trained.data) + _metrics(trained.ladder), params=_parameters(config)
+        )
         with TemporaryDirectory() as folder:
             _write_artifacts(Path(folder), config, trained, document)
             client.log_artifacts(run_id, folder)
@@ -131,6 +133,12 @@ def _metrics(ladder: list[dict[str, Any]]) -> list[Metric]:
         for key, value in step["metrics"].items()
         if value is not None
     ]
+
+
+def _data_metrics(data: dict[str, Any]) -> list[Metric]:
+    """What the labels mean, as numbers that runs can be sorted by."""
+    rate = data.get("label_return_rate")
+    return [] if rate is None else [Metric("label_return_rate", float(rate), int(time.time() * 1000), 0)]
 
 
 def _parameters(config: Config) -> list[Param]:

@@ -33,6 +33,7 @@ def prepare(config: Config) -> str:
         _reach(config.tracking_uri)
         return experiment(config)
     with locked(config):
+        _check_database(database)
         with closing(sqlite3.connect(database)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
         return experiment(config)
@@ -63,6 +64,8 @@ def connect(config: Config) -> MlflowClient:
     The defaults are needed: MLflow resolves a ``models:/`` address through them, whichever client asks.
     """
     uri = config.tracking_uri
+    if (database := _sqlite_file(uri)) is not None:
+        _check_database(database)
     try:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -86,6 +89,20 @@ def locked(config: Config) -> Iterator[None]:
             yield
     except Timeout:
         raise UserError(f"another process has held {path} for {LOCK_SECONDS} s. Wait for it, or stop it.") from None
+
+
+def _check_database(database: Path) -> None:
+    """Raise UserError where an existing file is no SQLite database, or is locked: MLflow would retry for minutes."""
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA schema_version")
+    except sqlite3.Error as error:
+        raise UserError(
+            f"the tracking store {database} cannot be opened: {error}. Stop what holds it, restore it from a backup, "
+            f"or move it away to begin a new one."
+        ) from None
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -1,0 +1,95 @@
+"""Train, promote, train again: what becomes champion, what does not, and what is published."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import sim
+
+from churn_clv import config, events, publish, retraining, tracking
+from churn_clv.errors import UserError
+
+WEEK = dt.timedelta(days=7)
+
+
+def settings(out: Path, **sections: Any) -> config.Config:
+    return sim.settings(promotion={"bootstrap_draws": 200}, **sections).model_copy(update={"out": str(out)})
+
+
+def until(days_less: int = 0, **columns: pl.Expr) -> events.Log:
+    """The simulated log up to some days before its end, with columns replaced."""
+    whole = sim.log(1500)
+    ends = whole.ends - dt.timedelta(days=days_less)
+    frame = whole.frame.filter(pl.col("time").dt.date() < ends).with_columns(**columns)
+    named = frozenset(c for c in whole.columns if frame[c].count())
+    told = f"{events.fingerprint(frame)}{ends}"
+    return dataclasses.replace(whole, frame=frame, ends=ends, columns=named, fingerprint=told)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("retraining")
+
+
+@pytest.fixture(scope="module")
+def first(out: Path) -> dict[str, Any]:
+    return retraining.retrain(settings(out), lambda: until(7))
+
+
+def current(own: config.Config) -> str | None:
+    return publish.current(own.bundles_folder)
+
+
+def test_the_first_run_is_promoted_and_published(out: Path, first: dict[str, Any]) -> None:
+    assert first["promoted"] and not first["already_champion"] and "no incumbent" in first["why"]
+    assert current(settings(out)) == first["bundle_version"]
+    champion = tracking.champion(settings(out))
+    assert champion is not None and champion.document["promoted"] is True
+    assert champion.document["run_id"] == first["run_id"]
+
+
+def test_the_same_again_is_already_champion(out: Path, first: dict[str, Any]) -> None:
+    again = retraining.retrain(settings(out), lambda: until(7))
+    assert again["promoted"] and again["already_champion"] and "already champion" in again["why"]
+    assert (again["run_id"], again["ladder"]) == (first["run_id"], first["ladder"])
+
+
+def test_a_worse_recipe_is_not_promoted(out: Path, first: dict[str, Any]) -> None:
+    worse = {"churn": sim.QUICK | {"max_rounds": 1, "early_stopping_rounds": 1}}
+    document = retraining.retrain(settings(out, models=worse), lambda: until(7))
+    assert not document["promoted"] and document["why"].startswith("Not promoted")
+    assert [rung["rung"] for rung in document["ladder"][:2]] == ["champion", "current_champion"]
+    # stored sorted by pseudonym: sums in another order, so not to the last bit
+    assert document["ladder"][1]["metrics"] == pytest.approx(first["ladder"][0]["metrics"], rel=1e-12)
+    assert current(settings(out)) == first["bundle_version"]
+
+
+def test_a_run_that_lost_the_money_is_not_promoted(out: Path, first: dict[str, Any]) -> None:
+    bare = until(0, amount=pl.lit(None, dtype=pl.Int64))
+    document = retraining.retrain(settings(out), lambda: bare)
+    assert not document["promoted"] and "predicts spend and this run cannot" in document["why"]
+
+
+def test_the_same_recipe_on_newer_data_refreshes(out: Path, first: dict[str, Any]) -> None:
+    document = retraining.retrain(settings(out), until)
+    assert document["promoted"] and "refreshed" in document["why"]
+    assert current(settings(out)) == document["bundle_version"] != first["bundle_version"]
+
+
+def test_a_folder_that_serves_another_model_is_left_alone(out: Path, first: dict[str, Any]) -> None:
+    taken = {"service": {"bundles": str(settings(out).bundles_folder)}}
+    other = settings(out, **taken).model_copy(update={"dataset": "another"})
+    with pytest.raises(UserError, match="serves the model 'churn-clv-simulated-h28', and"):
+        retraining.retrain(other, until)
+
+
+def test_what_must_fail_leaves_no_trace(tmp_path: Path) -> None:
+    long = settings(tmp_path, timeline={"horizon_days": 300})
+    with pytest.raises(UserError, match="labels do not fit"):
+        retraining.retrain(long, until)
+    assert list(tmp_path.iterdir()) == []
