@@ -114,7 +114,8 @@ class Bundle:
         events at or after ``cutoff`` (a local midnight) are ignored. Raises UserError on columns of a wrong type.
         """
         plain = events.to_polars(frame)
-        scored = self.score_log(events.canonical(plain, self.definitions.rules), as_date(cutoff))
+        log, _ = events.without_repeats(events.canonical(plain, self.definitions.rules))
+        scored = self.score_log(log, as_date(cutoff))
         return scored if isinstance(frame, pl.DataFrame | pl.LazyFrame) else scored.to_pandas()
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:

@@ -142,6 +142,11 @@ def arrange(log: pl.DataFrame) -> pl.DataFrame:
     return log.sort(varying, nulls_last=True) if varying else log
 
 
+def repeated() -> pl.Expr:
+    """Whether a log line repeats an event_id of its customer (the first in the log's order does not); never without id."""
+    return pl.col("event_id").is_not_null() & ~pl.struct("customer_id", "event_id").is_first_distinct()
+
+
 def divide(expr: pl.Expr, by: int) -> pl.Expr:
     """``expr`` / ``by`` to the nearest double: cents to major units, thousandths to units.
 

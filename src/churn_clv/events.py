@@ -11,7 +11,7 @@ import polars as pl
 
 from churn_clv import datasets, mapping
 from churn_clv.attributes import IdentityMap, read_attributes
-from churn_clv.canonical import LOG_SCHEMA, REQUIRED, Rules, apply_policies, arrange, canonical, to_types
+from churn_clv.canonical import LOG_SCHEMA, REQUIRED, Rules, apply_policies, arrange, canonical, repeated, to_types
 from churn_clv.clock import check_zone
 from churn_clv.config import Config, Events, Source
 from churn_clv.errors import UserError
@@ -87,6 +87,14 @@ def from_frame(frame: Any, rules: Rules, ends: dt.date | None = None, starts: di
 def rules_of(events: Events) -> Rules:
     """The rules by which a config's events are read."""
     return Rules(events.timezone, events.currency, events.minor_units, events.zero_amount, events.negative_amount)
+
+
+def without_repeats(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """A canonical frame without the events whose event_id their customer has already used, and how many these were."""
+    if not frame["event_id"].count():
+        return frame, 0
+    kept = frame.filter(~repeated())
+    return kept, frame.height - kept.height
 
 
 def to_polars(frame: Any) -> pl.DataFrame:
@@ -207,6 +215,9 @@ def _log(
     attributes: dict[str, pl.DataFrame],
     notes: tuple[str, ...],
 ) -> Log:
+    frame, again = without_repeats(frame)
+    if again:
+        counts = (*counts, Count("repeated_event_id", "log", again, "dropped, the first kept"))
     last = frame["time"].max()
     if not isinstance(last, dt.datetime):
         lines = sum(count.rows for count in counts if count.policy == "lines")

@@ -307,6 +307,18 @@ def test_the_fingerprint_is_of_the_content() -> None:
     assert fingerprint(swapped) != fingerprint(swapped.rename({"a": "b", "b": "a"}))
 
 
+def test_a_repeated_event_id_counts_once_per_customer() -> None:
+    rows = {
+        "customer_id": ["a", "a", "b", "a", "a"],
+        "time": ["2024-01-02", "2024-01-01", "2024-01-03", "2024-01-04", "2024-01-05"],
+        "amount": [1.0, 2.0, 3.0, 4.0, 5.0],
+        "event_id": ["x", "x", "x", None, None],
+    }
+    log = from_frame(pl.DataFrame(rows), UTC)
+    assert log.frame.select("customer_id", "amount").rows() == [("a", 200), ("a", 400), ("a", 500), ("b", 300)]
+    assert [(c.policy, c.rows) for c in log.counts if c.policy == "repeated_event_id"] == [("repeated_event_id", 1)]
+
+
 # --- files -------------------------------------------------------------------------------------
 def test_csv_to_log(tmp_path: Path) -> None:
     log = read(tmp_path)

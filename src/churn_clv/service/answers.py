@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from churn_clv import timeline
-from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, to_types
+from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
 from churn_clv.errors import UserError
 from churn_clv.service.contract import Customer, Prediction, PredictRequest, PredictResponse, Problem, Warned
 
@@ -117,7 +117,7 @@ def _count_dropped(customers: Sequence[Customer], frame: pl.DataFrame, warnings:
 
 def _clean(frame: pl.DataFrame, bundle: Bundle, warnings: _Warnings) -> pl.DataFrame:
     """Without repeats of an event_id and without types the model does not know, each counted."""
-    again = pl.col("event_id").is_not_null() & ~pl.struct("customer_id", "event_id").is_first_distinct()
+    again = repeated()
     for name, count in frame.filter(again).group_by("customer_id").len().iter_rows():
         warnings.add(name, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
     frame = frame.filter(~again)
