@@ -143,7 +143,7 @@ def arrange(log: pl.DataFrame) -> pl.DataFrame:
 
 
 def repeated() -> pl.Expr:
-    """Whether a log line repeats an event_id of its customer (the first in the log's order does not); never without id."""
+    """Whether a log line repeats an event_id of its customer; the first in the log's order does not."""
     return pl.col("event_id").is_not_null() & ~pl.struct("customer_id", "event_id").is_first_distinct()
 
 
