@@ -1,0 +1,26 @@
+"""What ships: boosters, calibration, definitions, column order and reference; saved, verified, loaded, predicting.
+
+A bundle is a folder of text: LightGBM's own format and JSON, under a manifest of SHA-256 sums. Nothing in it is
+executed and no customer is in it. LightGBM kills the process on a damaged file, so the manifest is verified before
+anything is parsed; the golden customers then prove that this installation computes the same numbers.
+"""
+
+from churn_clv.bundle._files import FILES, MANIFEST, load_bundle, save, verify, version_of
+from churn_clv.bundle._model import Bundle, Reference, as_date, make_reference
+from churn_clv.bundle._proof import BundleError, feature_entries, installed
+
+__all__ = [
+    "FILES",
+    "MANIFEST",
+    "Bundle",
+    "BundleError",
+    "Reference",
+    "as_date",
+    "feature_entries",
+    "installed",
+    "load_bundle",
+    "make_reference",
+    "save",
+    "verify",
+    "version_of",
+]

@@ -1,0 +1,193 @@
+"""A bundle on disk: written aside and renamed, verified before anything is parsed, loaded and proved."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import lightgbm as lgb
+import yaml
+
+from churn_clv import config
+from churn_clv.errors import UserError
+from churn_clv.models.predict import Head
+from churn_clv.timeline import Definitions
+
+if TYPE_CHECKING:
+    pass
+
+
+from churn_clv.bundle._model import Bundle, Reference
+from churn_clv.bundle._proof import (
+    BundleError,
+    as_json,
+    feature_entries,
+    golden_answers,
+    head_file,
+    installed,
+    prove,
+    prove_alone,
+    same_code,
+)
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+# What every bundle holds beside its boosters. Only what the manifest lists is ever read.
+FILES = (
+    "config.yaml",
+    "definitions.json",
+    "features.json",
+    "golden.json",
+    "heads.json",
+    "reference.json",
+    "report.json",
+)
+
+
+def save(bundle: Bundle, folder: Path) -> str:
+    """Write the bundle to a new ``folder`` (which must not exist) at once; returns its version.
+
+    The folder appears complete or not at all: it is written aside and renamed.
+    """
+    if folder.exists():
+        raise UserError(f"{folder} exists already. Give a folder that does not.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".bundle-", dir=folder.parent))
+    try:
+        files = _contents(bundle)
+        for name, text in files.items():
+            _write(aside / name, text.encode())
+        manifest = {
+            "format": FORMAT,
+            "dataset": bundle.config.dataset,
+            "horizon_days": bundle.horizon_days,
+            "trained_through": bundle.trained_through.isoformat(),
+            "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in sorted(files.items())},
+            "libraries": {n: metadata.version(n) for n in ("lightgbm", "numpy", "polars")} | {"churn_clv": installed()},
+        }
+        raw = as_json(manifest).encode()
+        _write(aside / MANIFEST, raw)
+        aside.chmod(0o755)
+        os.replace(aside, folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return hashlib.sha256(raw).hexdigest()
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest of a bundle whose every file has the recorded SHA-256 sum; raises BundleError otherwise.
+
+    Parses nothing but the manifest. The returned dictionary also holds ``version``, the manifest's own sum.
+    """
+    try:
+        raw = (folder / MANIFEST).read_bytes()
+        manifest: dict[str, Any] = json.loads(raw)
+        files: dict[str, str] = dict(manifest["files"])
+        known = manifest["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise BundleError(
+            f"{folder} is not a bundle: its {MANIFEST} cannot be read ({type(error).__name__})."
+        ) from None
+    if not known:
+        raise BundleError(f"{folder}: bundle format {manifest['format']}, this version reads {FORMAT}. Retrain.")
+    wrong = [name for name, digest in files.items() if _sum_of(folder, name) != digest]
+    if wrong:
+        raise BundleError(
+            f"{folder}: {len(wrong)} of {len(files)} files do not match the manifest ({', '.join(sorted(wrong))}). "
+            f"The bundle is damaged or was changed; publish it again."
+        )
+    return manifest | {"version": hashlib.sha256(raw).hexdigest()}
+
+
+def version_of(manifest: Mapping[str, Any]) -> str:
+    """The SHA-256 sum that names the bundle of a verified manifest."""
+    return str(manifest["version"])
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Verify, load and prove a bundle.
+
+    Raises BundleError where a file does not match the manifest, where the installed feature code differs from the
+    one that trained it, or where the golden customers come out differently.
+    """
+    folder = Path(folder)
+    manifest = verify(folder)
+    if lacking := sorted(set(FILES) - set(manifest["files"])):
+        raise BundleError(f"{folder}: its {MANIFEST} lists no {', '.join(lacking)}. Publish the bundle again.")
+    parts = {name: json.loads((folder / name).read_text()) for name in manifest["files"] if name.endswith(".json")}
+    definitions = Definitions.model_validate(parts["definitions.json"])
+    same_code(parts["features.json"], definitions, manifest)
+    bundle = Bundle(
+        definitions=definitions,
+        heads=tuple(_load_head(folder, h, manifest["files"]) for h in parts["heads.json"]),
+        reference=_load_reference(parts["reference.json"]),
+        config=config.from_dict(yaml.safe_load((folder / "config.yaml").read_text()), where=str(folder)),
+        trained_through=dt.date.fromisoformat(manifest["trained_through"]),
+        report=parts["report.json"],
+        manifest=manifest,
+        version=manifest["version"],
+    )
+    prove(bundle, parts["golden.json"])
+    prove_alone(bundle, parts["golden.json"])
+    return bundle
+
+
+def _contents(bundle: Bundle) -> dict[str, str]:
+    """File name -> text of everything but the manifest."""
+    reference = bundle.reference.__dict__
+    heads = [
+        {"file": head_file(h), "target": h.target, "horizon_days": h.horizon_days, "kind": h.kind,
+         "intercept": h.intercept, "slope": h.slope, "scale": h.scale}
+        for h in bundle.heads
+    ]  # fmt: skip
+    return {
+        "definitions.json": as_json(bundle.definitions.model_dump(mode="json")),
+        "features.json": as_json(feature_entries(bundle.definitions)),
+        "heads.json": as_json(heads),
+        "reference.json": as_json(reference),
+        "report.json": as_json(bundle.report),
+        "golden.json": as_json(golden_answers(bundle)),
+        "config.yaml": config.to_yaml(bundle.config),
+        **{head_file(h): h.booster.model_to_string() for h in bundle.heads},
+    }
+
+
+def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]) -> Head:
+    if entry["file"] not in listed:
+        raise BundleError(f"{folder}: the booster '{entry['file']}' is not in the manifest. Publish the bundle again.")
+    text = (folder / entry["file"]).read_text()
+    numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale")}
+    return Head(booster=lgb.Booster(model_str=text), **numbers)
+
+
+def _load_reference(entry: Mapping[str, Any]) -> Reference:
+    return Reference(
+        quantiles=tuple(entry["quantiles"]),
+        base_rate=entry["base_rate"],
+        band_edges=tuple(entry["band_edges"]),
+        band_names=tuple(entry["band_names"]),
+    )
+
+
+def _sum_of(folder: Path, name: str) -> str | None:
+    """SHA-256 of a plain file directly in the folder; None for anything else (links, folders, paths)."""
+    path = folder / name
+    if Path(name).name != name or path.is_symlink() or not path.is_file():
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,163 @@
+"""What a bundle is: heads, definitions and a frozen reference that turn a matrix into predictions."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from churn_clv import config, events, features, matrix, timeline
+from churn_clv.errors import UserError
+from churn_clv.models.predict import Floats, Head
+from churn_clv.timeline import Definitions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+QUANTILES = 1001
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Frozen at training: the judged scores' quantiles, the base rate, and the bands' edges and names."""
+
+    quantiles: tuple[float, ...]
+    base_rate: float
+    band_edges: tuple[float, ...]
+    band_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified model of one question, ready to predict. Build with ``training.train`` or ``load_bundle``."""
+
+    definitions: Definitions
+    heads: tuple[Head, ...]
+    reference: Reference
+    config: config.Config
+    trained_through: dt.date
+    report: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+
+    @cached_property
+    def features(self) -> tuple[str, ...]:
+        """The matrix's columns in the order the boosters know them."""
+        return features.names(self.definitions)
+
+    @property
+    def base_rate(self) -> float:
+        """Share churned among the eligible at the test cutoff."""
+        return self.reference.base_rate
+
+    @property
+    def currency(self) -> str:
+        """The declared currency of all money."""
+        return self.definitions.rules.currency
+
+    @property
+    def horizon_days(self) -> int:
+        """How far the predictions look."""
+        return self.definitions.horizon_days
+
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """Purchases, returns, and the other types that the log held at training."""
+        return tuple(sorted({"purchase", "return", *self.definitions.event_types}))
+
+    def head(self, target: str) -> Head | None:
+        """The head of a target, or None where the bundle has none."""
+        return next((h for h in self.heads if h.target == target), None)
+
+    def score(self, frame: pd.DataFrame | pl.DataFrame, cutoff: dt.date | str) -> pd.DataFrame | pl.DataFrame:
+        """Predictions for every known customer of a frame of plain event columns; the same kind of frame back.
+
+        ``frame`` has customer_id and time, and event_type, amount (major units), ... as ``read_log`` describes;
+        events at or after ``cutoff`` (a local midnight) are ignored. Raises UserError on columns of a wrong type.
+        """
+        plain = events.to_polars(frame)
+        log, _ = events.without_repeats(events.canonical(plain, self.definitions.rules))
+        scored = self.score_log(log, as_date(cutoff))
+        return scored if isinstance(frame, pl.DataFrame | pl.LazyFrame) else scored.to_pandas()
+
+    def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
+        """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
+        return self.score_pairs(frame, timeline.pairs_of(frame["customer_id"].unique(), [cutoff]))
+
+    def score_pairs(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        """Predictions for the known customers among ``pairs`` (``customer_id``, ``cutoff``), in the matrix's order.
+
+        Events of other types than ``event_types`` are ignored: the model has never met them.
+        """
+        met = frame.filter(pl.col("event_type").is_in(self.event_types))
+        return self.predict(matrix.build(met, pairs, self.definitions))
+
+    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Predictions for a matrix, in its order; null for ineligible customers.
+
+        Columns: customer_id, cutoff, eligible, reason, churn_probability, percentile_in_reference (0-100, higher is
+        riskier), churn_band, base_rate, expected_spend (major units), currency, horizon_days, in_sample,
+        model_version.
+        """
+        scored = rows.filter("eligible")
+        found = scored.select("customer_id", "cutoff").with_columns(
+            **self._numbers(matrix.values(scored, self.features))
+        )
+        out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
+        return out.with_columns(
+            base_rate=pl.lit(self.base_rate),
+            currency=pl.lit(self.currency),
+            horizon_days=pl.lit(self.horizon_days),
+            in_sample=pl.col("cutoff") < pl.lit(self.trained_through),
+            model_version=pl.lit(self.version),
+        )
+
+    def _numbers(self, values: Floats) -> dict[str, pl.Series]:
+        """The per-customer answers as columns; money is null throughout where there is no spend head."""
+        churn, spend = self.head("churned"), self.head("spend")
+        assert churn is not None, "a bundle always has a churn head"
+        risk = churn.predict(values)
+        money = spend.predict(values) if spend else np.full(len(values), np.nan)
+        return {
+            "churn_probability": pl.Series(risk, dtype=pl.Float64),
+            "percentile_in_reference": pl.Series(self._percentile(risk), dtype=pl.Float64),
+            "churn_band": pl.Series(self._band(risk), dtype=pl.String),
+            "expected_spend": pl.Series(money, dtype=pl.Float64).fill_nan(None),
+        }
+
+    def _percentile(self, risk: Floats) -> Floats:
+        """Mid-rank position among the frozen quantiles, 0 to 100 (contract K9)."""
+        quantiles = np.asarray(self.reference.quantiles)
+        below, upto = np.searchsorted(quantiles, risk, "left"), np.searchsorted(quantiles, risk, "right")
+        rank = (below + upto) / 2 - 0.5
+        return np.clip(rank / (len(quantiles) - 1), 0.0, 1.0) * 100
+
+    def _band(self, risk: Floats) -> list[str]:
+        place = np.searchsorted(np.asarray(self.reference.band_edges), risk, "right")
+        return [self.reference.band_names[i] for i in place]
+
+
+def make_reference(judged: Floats, churned: Floats, settings: config.Bundle) -> Reference:
+    """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
+
+    Default band edges: the base rate, and the probability at twice its odds.
+    """
+    base = float(np.mean(churned))
+    quantiles = np.quantile(judged, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
+    edges = settings.band_edges or (base, 2 * base / (1 + base))
+    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names)
+
+
+def as_date(cutoff: dt.date | str) -> dt.date:
+    """A cutoff as a date; raises UserError for text that is none."""
+    if isinstance(cutoff, dt.datetime):
+        cutoff = cutoff.date()
+    try:
+        return cutoff if isinstance(cutoff, dt.date) else dt.date.fromisoformat(cutoff)
+    except ValueError:
+        raise UserError(f"cutoff '{cutoff}' is not a date. Give YYYY-MM-DD.") from None
