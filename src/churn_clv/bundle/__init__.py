@@ -5,12 +5,13 @@ executed and no customer is in it. LightGBM kills the process on a damaged file,
 anything is parsed; the golden customers then prove that this installation computes the same numbers.
 """
 
-from churn_clv.bundle._files import FILES, MANIFEST, load_bundle, save, verify, version_of
+from churn_clv.bundle._files import FILES, FORMAT, MANIFEST, load_bundle, save, verify, version_of
 from churn_clv.bundle._model import Bundle, Reference, as_date, make_reference
 from churn_clv.bundle._proof import BundleError, feature_entries, installed
 
 __all__ = [
     "FILES",
+    "FORMAT",
     "MANIFEST",
     "Bundle",
     "BundleError",
