@@ -206,3 +206,12 @@ def test_a_log_without_purchases_is_refused() -> None:
     log = log_of([bought(1, event_type="visit", amount=None), bought(2, event_type="mail", amount=None)])
     with pytest.raises(UserError, match=r"no 'purchase' events before 2024-01-03 \(event types: mail, visit\)"):
         timeline.define(log, config.from_dict({"dataset": "x"}), dt.date(2024, 1, 3))
+
+
+def test_what_first_appears_after_the_test_cutoff_shapes_no_feature() -> None:
+    log = log_of([bought(1), bought(9, channel="web"), bought(9, event_type="visit", amount=None)])
+    own = config.from_dict({"dataset": "x"})
+    before = timeline.define(log, own, dt.date(2024, 1, 5))
+    after = timeline.define(log, own, dt.date(2024, 1, 5), seen_by=dt.date(2024, 1, 20))
+    assert (before.event_types, "channel" in before.columns) == (("purchase",), False)
+    assert (after.event_types, "channel" in after.columns) == (("purchase", "visit"), True)

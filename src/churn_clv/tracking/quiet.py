@@ -2,7 +2,7 @@
 
 import os
 
-# No telemetry; no pickle, as a second line of defence; no progress bars nor stories of Alembic and pip.
+# No telemetry; no code from artifacts, as a second line of defence; no progress bars nor stories of Alembic and pip.
 for _name, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",

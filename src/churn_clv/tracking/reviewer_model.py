@@ -1,6 +1,6 @@
 """How a reviewer opens the bundle with ``mlflow.pyfunc.load_model``. churn_clv itself never loads a model so.
 
-MLflow stores this file as it is (models from code) and runs it on loading; there is no pickle. The bundle beside it
+MLflow stores this file as it is (models from code) and runs it on loading; nothing is unpickled. The bundle beside it
 is verified before it is used, and the installed churn_clv does the work.
 """
 
