@@ -113,6 +113,29 @@ def plan(configs: Configs, as_json: Json = False) -> None:
 
 
 @app.command()
+def advise(
+    configs: Configs,
+    picture: Annotated[Path | None, typer.Option("--out", help="The picture; default: <out>/advice.png.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say which horizon and which activity window fit the log, and why; or that none does."""
+    from churn_clv import advice, advice_figure, figures
+
+    settings = config.load(*configs)
+    path = picture or Path(settings.out) / "advice.png"
+    if path.suffix.lower() != ".png":
+        raise UserError(f"{path} does not end in .png, and the picture is one. Give such a name.")
+    log = _read_log(settings)
+    found = advice.advise(log, settings)
+    figures.save({path.stem: advice_figure.draw(found)}, path.parent)
+    document = advice.as_document(found) | {"picture": str(path)}
+    if as_json:
+        _print_json(document)
+    else:
+        _print_advice(document)
+
+
+@app.command()
 def train(configs: Configs, as_json: Json = False) -> None:
     """Train, compare with the rungs and the champion, track, and promote and publish where it is better."""
     from churn_clv import events, retraining
@@ -429,6 +452,69 @@ def _print_readiness(document: Mapping[str, Any]) -> None:
     for target in document["targets"]:
         word = "[green]ready[/]" if target["ready"] else "[red]not ready[/]"
         out.print(f"{word} for {target['target']}" + escape("".join(f": {w}" for w in target["why_not"][:1])))
+
+
+MISSES = {"plan": "plan", "return": "return", "base_rate": "base rate", "classes": "300 of each"}
+ADVICE_COLUMNS = (
+    "return: of those silent for the whole window, the share that buys within two horizons. churned, stayed: the "
+    "fewest at any cutoff.\ncome back: of the churned, the share that buys within the two horizons after. train: "
+    "training cutoffs."
+)
+
+
+def _print_advice(document: Mapping[str, Any]) -> None:
+    chosen, own = document["chosen"], document["configured"]
+    if document["horizons"]:
+        _print_rows(
+            "Horizons in whole weeks, each with its activity window", [_advised(h) for h in document["horizons"]]
+        )
+    if chosen:
+        out.print(
+            f"[bold]horizon_days: {chosen['horizon_days']}, active_within_days: {chosen['active_within_days']}[/] "
+            f"({_measured(chosen)})."
+        )
+    else:
+        out.print("[bold]no such horizon[/]")
+    out.print(escape(document["reason"]))
+    near = document["nearest"]
+    if near:
+        out.print(f"Nearest: {_pair(near)}: {'; '.join(near['misses'].values())}.")
+    verdict = "; ".join(own["misses"].values()) or "fine"
+    out.print(escape(f"Your config: {_pair(own)}: {_measured(own)}: {verdict}"))
+    out.print(f"picture: {document['picture']}")
+
+
+def _advised(horizon: Mapping[str, Any]) -> dict[str, str]:
+    """A horizon as a row of the table; what it misses in a word each, as the numbers stand beside."""
+    passed = "holds at every cutoff" if horizon["firm"] else "acceptable"
+    return {
+        "horizon": str(horizon["horizon_days"]),
+        "active": _cell(horizon["active_within_days"]),
+        "return": _share(horizon["return_share"]),
+        "base rate": _share(horizon["base_rate"]),
+        "churned": f"{horizon['churned']:,}",
+        "stayed": f"{horizon['stayed']:,}",
+        "come back": _share(horizon["come_back"]),
+        "train": str(horizon["train_cutoffs"]),
+        "backtest": "fits" if horizon["backtest_fits"] else "-",
+        "verdict": "misses " + ", ".join(MISSES[m] for m in horizon["misses"]) if horizon["misses"] else passed,
+    }
+
+
+def _pair(horizon: Mapping[str, Any]) -> str:
+    return f"horizon {horizon['horizon_days']}, active within {_cell(horizon['active_within_days'])}"
+
+
+def _measured(horizon: Mapping[str, Any]) -> str:
+    back, late = horizon["return_share"], horizon["come_back"]
+    parts = [f"base rate {_share(horizon['base_rate'])}", f"{_share(back)} buy again after such a silence"]
+    if late is not None:
+        parts.append(f"{_share(late)} of the churned come back" + (", so read lapse" if late > 0.2 else ""))
+    return "; ".join(parts)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
 
 
 if __name__ == "__main__":

@@ -238,31 +238,68 @@ def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int
     Kaplan-Meier with each customer's open gap as censored and one weight per customer (definition D27): finished
     gaps alone are biased short. Where the curve does not fall that far, the longest gap seen.
     """
-    days = (
-        frame.lazy()
-        .filter(pl.col("event_type") == "purchase")
-        .filter(pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()) < as_of)
-        .select("customer_id", day=pl.col("time").dt.date())
-        .unique()
-        .sort("customer_id", "day")
+    bought = _seen_before(frame, as_of).filter(pl.col("event_type") == "purchase")
+    spells = gaps(bought.select("customer_id", day=pl.col("time").dt.date()).unique(), as_of)
+    if spells.is_empty():
+        return 1
+    curve = kaplan_meier(spells.with_columns(weight=1.0 / pl.len().over("customer_id")))
+    ended = curve.filter(pl.col("alive") <= 1.0 - share + 1e-12)
+    return int(ended["gap"].min() if ended.height else curve["gap"].max())  # type: ignore[arg-type]
+
+
+def occasion_days(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
+    """Every occasion (definition D2) known before ``as_of``: ``customer_id``, ``day``."""
+    bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
+    net = pl.col("amount").filter(bought | reversed_).sum()
+    return (
+        _seen_before(frame, as_of)
+        .filter(bought | reversed_)
+        .group_by("customer_id", day=pl.col("time").dt.date())
+        .agg(stands=occasion(bought.sum(), reversed_.sum(), net))
+        .filter("stands")
+        .select("customer_id", "day")
+    )
+
+
+def gaps(days: pl.LazyFrame, as_of: dt.date) -> pl.DataFrame:
+    """The time from each of a customer's distinct ``day``s to the next, or to ``as_of`` where none has come (open).
+
+    Returns ``customer_id``, ``nth`` (0 = after the customer's first day), ``gap`` (days), ``closed``; in that order.
+    """
+    return (
+        days.sort("customer_id", "day")
         .with_columns(end=pl.col("day").shift(-1).over("customer_id"))
-        .with_columns(closed=pl.col("end").is_not_null(), gap=(pl.col("end").fill_null(as_of) - pl.col("day")))
-        .with_columns(gap=pl.col("gap").dt.total_days(), weight=1.0 / pl.len().over("customer_id"))
-        .group_by("gap", "closed")
-        .agg(pl.col("weight").sort().sum())
-        .sort("gap")
+        .select(
+            "customer_id",
+            nth=pl.int_range(pl.len()).over("customer_id"),
+            gap=(pl.col("end").fill_null(as_of) - pl.col("day")).dt.total_days(),
+            closed=pl.col("end").is_not_null(),
+        )
         .collect()
     )
-    if days.is_empty():
-        return 1
-    at_risk, alive = float(days["weight"].sum()), 1.0
-    for (gap,), rows in days.group_by("gap", maintain_order=True):
-        ended = float(rows.filter("closed")["weight"].sum())
-        alive *= 1.0 - ended / at_risk if at_risk > 0 else 1.0
-        at_risk -= float(rows["weight"].sum())
-        if alive <= 1.0 - share + 1e-12:
-            return int(gap)
-    return int(days["gap"].max())  # type: ignore[arg-type]
+
+
+def kaplan_meier(spells: pl.DataFrame) -> pl.DataFrame:
+    """The share of gaps that go on, from ``gap`` (days), ``closed`` and ``weight`` of each (Kaplan and Meier 1958).
+
+    One row per length, shortest first: ``gap``, ``at_risk`` and ``ended`` (weights), ``alive``: the share of gaps
+    longer than this one. An open gap counts as at risk up to and including its own length.
+    """
+    return (
+        spells.group_by("gap")
+        .agg(
+            weight=pl.col("weight").sort().sum(),
+            ended=pl.col("weight").filter(pl.col("closed")).sort().sum(),
+        )
+        .sort("gap")
+        .with_columns(at_risk=pl.col("weight").cum_sum(reverse=True))
+        .select("gap", "at_risk", "ended", alive=(1.0 - pl.col("ended") / pl.col("at_risk")).cum_prod())
+    )
+
+
+def _seen_before(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
+    """The events known before a midnight."""
+    return frame.lazy().filter(pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()) < as_of)
 
 
 # --- the temporal plan --------------------------------------------------------------------------

@@ -22,8 +22,10 @@ OWNERS = {
     "starlette": {"service"},
     "uvicorn": {"service"},
     "optuna": {"tuning"},
-    "matplotlib": {"figures"},
+    "matplotlib": {"figures", "advice_figure"},
     "sklearn": {"models"},
+    "clvkit": {"models"},
+    "empulse": {"empc"},
     "typer": {"cli"},
     "rich": {"cli"},
 }

@@ -29,7 +29,7 @@ class Rung:
 
 def recency_rule(matrix: pl.DataFrame, column: str = "days_since_last_purchase") -> Rung:
     """The longer silent, the likelier to churn: a ranking, no probability."""
-    return Rung("recency_rule", _complete(matrix, column), False, None)
+    return Rung("recency_rule", complete(matrix, column), False, None)
 
 
 def last_horizon_spend(matrix: pl.DataFrame, column: str, scale: float = 1.0) -> Rung:
@@ -38,7 +38,7 @@ def last_horizon_spend(matrix: pl.DataFrame, column: str, scale: float = 1.0) ->
     ``column`` holds the net spend of a window of about the horizon's length; ``scale`` turns it into major units
     and the exact length (cents to euros: .01; a 28-day window for a 30-day horizon: 30 / 28).
     """
-    return Rung("last_horizon_spend", None, False, np.maximum(_complete(matrix, column) * scale, 0.0))
+    return Rung("last_horizon_spend", None, False, np.maximum(complete(matrix, column) * scale, 0.0))
 
 
 def logistic(train: pl.DataFrame, churned: npt.ArrayLike, test: pl.DataFrame, columns: Sequence[str]) -> Rung:
@@ -74,7 +74,7 @@ def metrics_of(rung: Rung, churned: npt.ArrayLike, spend: npt.ArrayLike | None) 
     return found | {"churn_rate": rate, "n": len(labels)}
 
 
-def _complete(matrix: pl.DataFrame, column: str) -> Array:
+def complete(matrix: pl.DataFrame, column: str) -> Array:
     values = matrix[column].cast(pl.Float64)
     if values.null_count():
         raise ValueError(f"{column} is null in {values.null_count()} of {matrix.height} rows; a rung needs them all")
