@@ -75,6 +75,10 @@ features-page: $(DEV) ## write docs/features.md again from the catalogue
 	@$(BIN)/churn-clv simulate configs/simulator.yaml >/dev/null
 	@$(BIN)/churn-clv features configs/simulator.yaml --markdown > docs/features.md
 
+.PHONY: accuracy
+accuracy: $(LAB) ## measure on every public log and write docs/accuracy.md (about 15 minutes; each run logs a look)
+	@$(BIN)/python scripts/accuracy.py $(ACCURACY)
+
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
 	@$(LOCK) --extra lab --group dev -o requirements/dev.txt

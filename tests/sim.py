@@ -17,7 +17,6 @@ QUICK = {
     "num_leaves": 7,
     "min_data_in_leaf": 20,
     "max_rounds": 40,
-    "early_stopping_rounds": 10,
 }
 
 

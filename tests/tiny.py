@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import json
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -15,7 +16,11 @@ import polars as pl
 
 from churn_clv import bundle, config, matrix, timeline
 from churn_clv.events import Rules, canonical
-from churn_clv.models.predict import Head
+from churn_clv.models.interval import fit_by_orders
+from churn_clv.models.linear import Linear
+from churn_clv.models.loss import fit_loss
+from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool, answers
+from churn_clv.models.renewal import Renewal
 from churn_clv.timeline import Definitions
 
 START = dt.date(2023, 1, 2)
@@ -24,6 +29,7 @@ ZONE = "America/New_York"
 TYPES = ("purchase", "return", "visit", "survey")
 COLUMNS = ("amount", "category", "channel", "discount", "order_id", "product_id", "quantity", "value")
 HORIZON = 28
+EDGES = (7, 14, 21, 28)
 
 
 def definitions(**changes: Any) -> Definitions:
@@ -77,7 +83,7 @@ def _history(name: str, draw: random.Random, until: dt.date) -> list[dict[str, A
 
 
 def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
-    """A bundle with a churn and a spend head; another ``seed`` gives another model."""
+    """A bundle with every part that a head may have; another ``seed`` gives another model."""
     terms = definitions(**changes)
     frame = canonical(plain_log(), terms.rules)
     cutoffs = [TRAINED_THROUGH - dt.timedelta(days=7 * k) for k in range(8)]
@@ -88,19 +94,43 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     draw = np.random.default_rng(seed)
     since = rows["days_since_last_purchase"].to_numpy()
     churned = (since + draw.normal(0, 15, len(since)) > 25).astype(float)
+    part = np.where(churned > 0, len(EDGES), draw.integers(0, len(EDGES), len(since)))  # in which the next order comes
     spend = np.where(churned > 0, 0.0, draw.gamma(2.0, 30.0, len(since)))
-    churn = Head("churned", HORIZON, "probability", _booster(values, churned, "binary", seed), 0.05, 1.1)
-    heads = (churn, Head("spend", HORIZON, "amount", _booster(values, spend / 30, "tweedie", seed), scale=30.0))
+    stacked = np.vstack([np.column_stack([values, np.full(len(values), float(k))]) for k in range(len(EDGES))])
+    bought = np.concatenate([part == k for k in range(len(EDGES))]).astype(float)
+    still = np.concatenate([part >= k for k in range(len(EDGES))])
+    pool = Pool(Renewal("MBG/NBD", 0.9, 4.0, 0.6, 2.5), 0.2, _linear(columns), 0.3)
+    stayed = churned == 0
+    heads = (
+        Head("churned", HORIZON, "hazard", _booster(stacked[still], bought[still], "binary", seed, (*columns, PART)),
+             0.05, 1.1, edges=EDGES, pool=pool),
+        Head("spend", HORIZON, "amount", _booster(values, spend / 30, "tweedie", seed, columns), 0.0, scale=30.0,
+             weight=0.6),
+        Head(SPEND_IF_ACTIVE, HORIZON, "amount",
+             _booster(values[stayed], spend[stayed] / 50, "tweedie", seed, columns), 0.02, scale=50.0, weight=0.4),
+    )  # fmt: skip
     settings = config.from_dict({"dataset": "tiny"})
-    reference = bundle.make_reference(churn.predict(values), churned, settings.bundle)
+    risk, money = answers(heads, values)
+    assert money is not None
+    bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
+    lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
+    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed)
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
 
 
-def _booster(values: Any, label: Any, objective: str, seed: int) -> lgb.Booster:
+def _linear(columns: Sequence[str]) -> Linear:
+    """Riskier with every day of silence, safer with every order, and where the rhythm is unknown."""
+    weight, missing = dict.fromkeys(columns, 0.0), dict.fromkeys(columns, 0.0)
+    weight |= {"days_since_last_purchase": 0.8, "purchase_days": -0.4, "gap_days_median": 0.1}
+    missing |= {"gap_days_median": -0.2}
+    return Linear(-1.5, (0.5,) * len(columns), tuple(weight.values()), tuple(missing.values()))
+
+
+def _booster(values: Any, label: Any, objective: str, seed: int, columns: Sequence[str]) -> lgb.Booster:
     settings = {"objective": objective, "num_leaves": 7, "min_data_in_leaf": 5, "verbose": -1, "seed": seed,
                 "num_threads": 1, "deterministic": True}  # fmt: skip
-    return lgb.train(settings, lgb.Dataset(values, label), num_boost_round=5)
+    return lgb.train(settings, lgb.Dataset(values, label, feature_name=list(columns)), num_boost_round=5)
 
 
 class Client:

@@ -10,7 +10,7 @@ import polars as pl
 
 from churn_clv import config, events, metrics, timeline, training
 from churn_clv import simulate as simulator
-from churn_clv.training import Say
+from churn_clv.recipe import Say
 
 FOLDER = "simulator"
 

@@ -7,7 +7,7 @@ purchase that same-day reversals do not bring to zero or below (definition D2).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -54,6 +54,41 @@ def build(
     return out.drop(ROW)
 
 
+def by_parts(
+    frame: pl.DataFrame,
+    pairs: pl.DataFrame,
+    target: config.Target,
+    edges: Sequence[int],
+    *,
+    ends: dt.date,
+    known_by: dt.date | None = None,
+) -> pl.DataFrame:
+    """Whether nothing that ``target`` counts came within the first ``edges`` days: ``churned_<edge>d``, 0/1 Float64.
+
+    In the order of ``pairs``; null where the part ends after ``ends``. The last edge agrees with ``build``.
+    """
+    rows = timeline.known_before(frame.lazy().with_columns(day=pl.col("time").dt.date()), known_by)
+    if _occasions_count(target):
+        counted = _occasion_days(rows, "customer_id")
+    else:
+        match = pl.col(target.events.column).is_in(list(target.events.is_in))
+        counted = rows.filter(match).select("customer_id", "day").unique()
+    days = counted.with_columns(next=pl.col("day")).sort("day").collect()
+    found = (
+        pairs.with_row_index(ROW)
+        .sort("cutoff")
+        .join_asof(days, left_on="cutoff", right_on="day", by="customer_id", strategy="forward", check_sortedness=False)
+        .sort(ROW)
+        .with_columns(away=(pl.col("next") - pl.col("cutoff")).dt.total_days())
+    )
+    return found.select(
+        pl.when(pl.col("cutoff") + pl.duration(days=edge) <= pl.lit(ends))
+        .then((pl.col("away") >= edge).fill_null(True).cast(pl.Float64))
+        .alias(column("churned", edge))
+        for edge in edges
+    )
+
+
 def return_rate(
     frame: pl.DataFrame, pairs: pl.DataFrame, churned: pl.Series, horizon_days: int, within_days: int
 ) -> float | None:
@@ -65,9 +100,14 @@ def return_rate(
     lost = pairs.filter(churned == 1)
     if lost.is_empty():
         return None
+    return int(returned(frame, lost, horizon_days, within_days).sum()) / lost.height
+
+
+def returned(frame: pl.DataFrame, lost: pl.DataFrame, horizon_days: int, within_days: int) -> pl.Series:
+    """Whether each pair of ``lost`` bought within ``within_days`` after the horizon, in their order."""
     later = lost.with_columns(pl.col("cutoff") + pl.duration(days=horizon_days))
     back = _occasions(timeline.future(frame, later, within_days)).collect()
-    return back.filter(pl.col("measured") > 0).height / lost.height
+    return pl.int_range(lost.height, eager=True).is_in(back.filter(pl.col("measured") > 0)[ROW].implode())
 
 
 def refused(
@@ -94,17 +134,27 @@ def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> p
         # One division of one exact integer: the same in every engine.
         money = divide(pl.col("amount").filter(match).sum(), 10**minor_units)
         return future.group_by(ROW).agg(measured=money)
-    if target.events.column == "event_type" and target.events.is_in == ("purchase",):
+    if _occasions_count(target):
         return _occasions(future)
     return future.group_by(ROW).agg(measured=match.sum().cast(pl.Float64))
 
 
+def _occasions_count(target: config.Target) -> bool:
+    """Whether the target counts occasions: purchase days, not purchases."""
+    return target.events.column == "event_type" and target.events.is_in == ("purchase",)
+
+
 def _occasions(future: pl.LazyFrame) -> pl.LazyFrame:
     """Number of purchase days that same-day reversals leave standing."""
+    return _occasion_days(future, ROW).group_by(ROW).agg(measured=pl.len().cast(pl.Float64))
+
+
+def _occasion_days(rows: pl.LazyFrame, who: str) -> pl.LazyFrame:
+    """``who`` and ``day`` of each purchase day that same-day reversals leave standing."""
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
     net = pl.col("amount").filter(bought | reversed_).sum()
-    days = future.group_by(ROW, "day").agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))
-    return days.group_by(ROW).agg(measured=pl.col("occasion").sum().cast(pl.Float64))
+    days = rows.group_by(who, "day").agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))
+    return days.filter("occasion").select(who, "day")
 
 
 def _finish(measured: pl.Expr, target: config.Target, mature: pl.Expr) -> pl.Expr:

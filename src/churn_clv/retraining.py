@@ -20,8 +20,9 @@ from churn_clv import bundle, config, promotion, publish, tracking, training
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
+from churn_clv.recipe import Say
 from churn_clv.tracking import Champion
-from churn_clv.training import Say, Trained
+from churn_clv.training import Trained
 
 CURRENT = "current_champion"
 
@@ -127,6 +128,7 @@ def _decide(
         same_recipe=champion is not None and _same_recipe(champion, settings),
         newer_data=newer,
         horizon_days=settings.timeline.horizon_days,
+        total_band=trained.total_band,
         draws=settings.promotion.bootstrap_draws,
         seed=settings.seed,
     )

@@ -19,9 +19,16 @@ def build(log: Log, cutoffs: Sequence[dt.date], definitions: Definitions) -> pl.
 
 
 def with_labels(
-    log: Log, snapshots: pl.DataFrame, settings: config.Config, known_by: dt.date | None = None
+    log: Log,
+    snapshots: pl.DataFrame,
+    settings: config.Config,
+    known_by: dt.date | None = None,
+    edges: Sequence[int] = (),
 ) -> pl.DataFrame:
-    """Add the label columns, counting only what was known by ``known_by`` (default: all that the log holds)."""
+    """Add the label columns, counting only what was known by ``known_by`` (default: all that the log holds).
+
+    ``edges`` adds ``churned_<edge>d`` for the parts of the horizon.
+    """
     found = labels.build(
         log.frame,
         snapshots.select("customer_id", "cutoff"),
@@ -31,4 +38,9 @@ def with_labels(
         ends=log.ends,
         known_by=known_by,
     )
-    return snapshots.hstack(found.drop("customer_id", "cutoff"))
+    out = snapshots.hstack(found.drop("customer_id", "cutoff"))
+    if more := [e for e in edges if labels.column("churned", e) not in out.columns]:
+        pairs = snapshots.select("customer_id", "cutoff")
+        parts = labels.by_parts(log.frame, pairs, settings.targets["churned"], more, ends=log.ends, known_by=known_by)
+        out = out.hstack(parts)
+    return out

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -21,7 +21,7 @@ from churn_clv.errors import UserError
 
 # Multiples of the horizon that the windows cover; each is rounded to whole weeks (definition D5).
 WINDOW_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-# Fewer training cutoffs than this, and stopping shares its cutoff with calibration (contract K3).
+# A validation origin needs so many training cutoffs, unless there is none that has them.
 FEW_TRAIN_CUTOFFS = 3
 
 
@@ -195,9 +195,7 @@ def future(
     """
     day = pl.col("time").dt.date()
     first, last = pairs["cutoff"].min(), pairs["cutoff"].max()
-    rows = frame.lazy().with_columns(day=day)
-    if known_by is not None:
-        rows = rows.filter(pl.col("known_at").is_null() | (pl.col("known_at").dt.date() < known_by))
+    rows = known_before(frame.lazy().with_columns(day=day), known_by)
     window_end = pl.col("cutoff") + pl.duration(days=horizon_days)
     return (
         rows.filter(pl.col("day") >= pl.lit(first, dtype=pl.Date))
@@ -205,6 +203,13 @@ def future(
         .join(pairs.with_row_index("row").lazy(), on="customer_id", how="inner")
         .filter((pl.col("day") >= pl.col("cutoff")) & (pl.col("day") < window_end))
     )
+
+
+def known_before(rows: pl.LazyFrame, when: dt.date | None) -> pl.LazyFrame:
+    """The events that had become known by the midnight ``when`` (None: all)."""
+    if when is None:
+        return rows
+    return rows.filter(pl.col("known_at").is_null() | (pl.col("known_at").dt.date() < when))
 
 
 def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:
@@ -229,6 +234,28 @@ def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .select("customer_id", "cutoff")
         .sort("cutoff", "customer_id")
     )
+
+
+def until(log: events.Log, ends: dt.date) -> events.Log:
+    """The log as it would have been read at the midnight ``ends``: what came or became known later is not in it."""
+    if ends >= log.ends:
+        return log
+    seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    return replace(log, frame=log.frame.filter(seen < ends), ends=ends)
+
+
+def attributes_at(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Attributes as they were known at each pair's cutoff, in the order of ``pairs``; null where none were yet.
+
+    A table without ``valid_from`` has no dates: its values are taken as they are.
+    """
+    keys = pairs.select("customer_id", "cutoff").with_row_index("row")
+    if "valid_from" not in frame.columns:
+        return keys.join(frame, on="customer_id", how="left", maintain_order="left").sort("row")
+    dated = frame.with_columns(valid=pl.col("valid_from").dt.date()).sort("valid_from")
+    found = keys.join(dated, on="customer_id", how="left", maintain_order="left")
+    before = found.filter(pl.col("valid") < pl.col("cutoff")).unique("row", keep="last", maintain_order=True)
+    return keys.select("row").join(before, on="row", how="left", maintain_order="left")
 
 
 # --- the rhythm of the population ---------------------------------------------------------------
@@ -305,46 +332,68 @@ def _seen_before(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
 # --- the temporal plan --------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Plan:
-    """Which cutoffs train, stop, calibrate and test, and which the shipped model learns from.
+    """Which cutoffs are learnt from, which validate, and which one judges.
 
-    Every slice's label window ends at or before the next slice's cutoff (embargo, definition D7).
+    Every choice (trees, candidate, map, band) is made on ``origins``, cutoffs whose label windows end by ``test``, each
+    predicted by a model that learnt only labels ending by that origin (definitions D7 and D8). Training cutoffs lie on
+    a grid of ``step_days`` that ends one horizon before ``test``; what ships goes on from ``test`` itself.
     """
 
-    horizon_days: int
-    train: tuple[dt.date, ...]
-    stopping: dt.date
-    calibration: dt.date
-    test: dt.date
-    judged: tuple[dt.date, ...]
-    shipped: tuple[dt.date, ...]
+    earliest: dt.date
     ends: dt.date
+    horizon_days: int
+    step_days: int
+    most: int
+    edges: tuple[int, ...]
+    origins: tuple[dt.date, ...]
+    test: dt.date
     note: str | None
 
     def label_ends(self, cutoff: dt.date) -> dt.date:
         """The day after the last day of a cutoff's label window."""
         return cutoff + dt.timedelta(days=self.horizon_days)
 
-    @property
-    def until_calibration(self) -> tuple[dt.date, ...]:
-        """The newest cutoffs whose labels end by the calibration cutoff: what the calibrated model learns from.
+    def learnt_by(self, when: dt.date, days: int | None = None) -> tuple[dt.date, ...]:
+        """The newest ``most`` training cutoffs whose first ``days`` (default: the horizon) end by ``when``."""
+        anchor = self.test if when == self.ends else self.test - dt.timedelta(days=self.horizon_days)
+        steps = (when - dt.timedelta(days=days or self.horizon_days) - anchor).days // self.step_days
+        return _steps_back(anchor + dt.timedelta(days=steps * self.step_days), self.earliest, self.step_days, self.most)
 
-        As many as the judged model learns from, where the plan has them; at least the training cutoffs.
-        """
-        ended = [c for c in self.all_cutoffs if self.label_ends(c) <= self.calibration]
-        return tuple(ended[-max(len(self.judged), len(self.train)) :])
+    @property
+    def train(self) -> tuple[dt.date, ...]:
+        """What the model of the oldest origin learns from."""
+        return self.learnt_by(self.origins[0])
+
+    @property
+    def judged(self) -> tuple[dt.date, ...]:
+        """What the judged model learns from."""
+        return self.learnt_by(self.test)
+
+    @property
+    def shipped(self) -> tuple[dt.date, ...]:
+        """What the shipped model learns from."""
+        return self.learnt_by(self.ends)
 
     @property
     def all_cutoffs(self) -> tuple[dt.date, ...]:
-        """Every cutoff that needs a snapshot."""
-        every = {*self.train, self.stopping, self.calibration, self.test, *self.judged, *self.shipped}
-        return tuple(sorted(every))
+        """Every cutoff that needs a snapshot, parts of label windows included."""
+        return tuple(sorted({*self.judged_cutoffs, *self._learnt(self.ends)}))
+
+    @property
+    def judged_cutoffs(self) -> tuple[dt.date, ...]:
+        """The same without what only the shipped model learns from."""
+        learnt = (c for when in (*self.origins, self.test) for c in self._learnt(when))
+        return tuple(sorted({self.test, *self.origins, *learnt}))
+
+    def _learnt(self, when: dt.date) -> set[dt.date]:
+        return {c for days in self.edges for c in self.learnt_by(when, days)}
 
     def rows(self) -> list[dict[str, Any]]:
         """The plan as a table: role, first and last cutoff, number of cutoffs, the end of the last label window."""
         parts = [
-            ("train", self.train),
-            ("stopping", (self.stopping,)),
-            ("calibration", (self.calibration,)),
+            ("train for the first validation", self.train),
+            ("train for the last validation", self.learnt_by(self.origins[-1])),
+            ("validation", self.origins),
             ("judged refit", self.judged),
             ("test", (self.test,)),
             ("shipped refit", self.shipped),
@@ -361,34 +410,41 @@ class Plan:
         ]
 
 
+def sub_windows(horizon_days: int, count: int) -> tuple[int, ...]:
+    """Ends of ``count`` disjoint parts of the horizon, in days, as even as whole days allow; the last is its end."""
+    count = min(count, horizon_days)
+    return tuple(round(horizon_days * (k + 1) / count) for k in range(count))
+
+
 def make_plan(starts: dt.date, ends: dt.date, settings: config.Timeline) -> Plan:
     """The temporal plan of a log that is complete in [starts, ends).
 
-    Test is the last cutoff whose labels are complete; calibration, stopping and training each lie at least one
-    horizon earlier (contract K3). Raises UserError where the labels do not fit, saying what would.
+    Test is the last cutoff whose labels are complete; the validation origins lie one horizon before it and further back
+    in steps of half a horizon, as far as each has something to learn from. Raises UserError where the labels do not
+    fit, saying what would.
     """
-    step, horizon = settings.step_days, settings.horizon_days
-    earliest = starts + dt.timedelta(days=settings.min_history_days or horizon)
-    test = ends - dt.timedelta(days=horizon)
-    calibration = test - dt.timedelta(days=horizon)
-    stopping, note = calibration - dt.timedelta(days=horizon), None
-    train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
-    if len(train) < min(FEW_TRAIN_CUTOFFS, settings.max_train_cutoffs):
-        stopping, note = calibration, "history is short: stopping and calibration share one cutoff"
-        train = _steps_back(stopping - dt.timedelta(days=horizon), earliest, step, settings.max_train_cutoffs)
-    if not train:
-        raise UserError(_does_not_fit(starts, ends, settings))
-    return Plan(
-        horizon_days=horizon,
-        train=train,
-        stopping=stopping,
-        calibration=calibration,
-        test=test,
-        judged=_steps_back(calibration, earliest, step, settings.max_train_cutoffs),
-        shipped=_steps_back(test, earliest, step, settings.max_train_cutoffs),
+    horizon, day = settings.horizon_days, dt.timedelta(days=1)
+    test, half = ends - horizon * day, -(-horizon // 2)
+    plan = Plan(
+        earliest=starts + (settings.min_history_days or horizon) * day,
         ends=ends,
-        note=note,
+        horizon_days=horizon,
+        step_days=settings.step_days,
+        most=settings.max_train_cutoffs,
+        edges=sub_windows(horizon, settings.sub_windows),
+        origins=tuple(test - (horizon + k * half) * day for k in reversed(range(settings.validation_origins))),
+        test=test,
+        note=None,
     )
+    few = min(FEW_TRAIN_CUTOFFS, plan.most)
+    kept = [o for o in plan.origins if len(plan.learnt_by(o)) >= few]
+    if not kept:
+        kept = [o for o in plan.origins[-1:] if plan.learnt_by(o)]
+    if not kept:
+        raise UserError(_does_not_fit(starts, ends, settings))
+    wanted = len(plan.origins)
+    note = f"history is short: {len(kept)} of {wanted} validation cutoffs fit" if len(kept) < wanted else None
+    return replace(plan, origins=tuple(kept), note=note)
 
 
 def _steps_back(newest: dt.date, earliest: dt.date, step: int, most: int) -> tuple[dt.date, ...]:
@@ -399,13 +455,17 @@ def _steps_back(newest: dt.date, earliest: dt.date, step: int, most: int) -> tup
 
 def _does_not_fit(starts: dt.date, ends: dt.date, settings: config.Timeline) -> str:
     """Why no plan fits, with the horizon or the history that would."""
-    have = (ends - starts).days
-    history = settings.min_history_days
-    need = 3 * settings.horizon_days + (history or settings.horizon_days)
-    best = (have - history) // 3 if history else have // 4
-    fits = f"a horizon of {best} days or less would fit" if best >= 1 else "no horizon fits"
+    have, need = (ends - starts).days, _days_needed(settings.horizon_days, settings)
+    best = next((h for h in range(max(have, 0) // 3, 0, -1) if _days_needed(h, settings) <= have), 0)
+    fits = f"a horizon of {best} days or less would fit" if best else "no horizon fits"
     return (
         f"the labels do not fit: the log covers {have} days ({starts} to {ends}), and a horizon of "
-        f"{settings.horizon_days} days needs {need} (history, training, calibration and test windows that do not "
+        f"{settings.horizon_days} days needs {need} (history, training, validation and test windows that do not "
         f"overlap). With this log {fits}; or add {need - have} days of history."
     )
+
+
+def _days_needed(horizon: int, settings: config.Timeline) -> int:
+    """Days of log that a plan needs: history, whole steps over the training window, validation and test windows."""
+    steps = -(-horizon // settings.step_days)
+    return (settings.min_history_days or horizon) + steps * settings.step_days + 2 * horizon

@@ -1,35 +1,34 @@
 """Snapshots in, judged and shipped recipe and their report out (contract K3, definitions D7 and D8).
 
-The recipe: choose the number of trees at the stopping cutoff, fit the calibration map at the calibration cutoff,
-refit on every label that ends by the test cutoff, and be judged there once. What ships is the same recipe, with the
-same trees and map, refitted on every label that the log holds.
+The recipe (``recipe``) makes its choices on validation origins, is fitted on every label that ends by the test cutoff
+and is judged there once. What ships is the same recipe, with the same choices, fitted on every label of the log.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from churn_clv import bundle, config, features, labels, matrix, metrics, snapshots, timeline
+from churn_clv import bundle, config, features, labels, ladder, matrix, metrics, recipe, strata, timeline
 from churn_clv.errors import UserError, nearest
 from churn_clv.events import Log
-from churn_clv.models import baseline, fit
-from churn_clv.models.predict import Head, Kind
+from churn_clv.models import baseline, interval, loss
+from churn_clv.models.predict import Head, answers
+from churn_clv.recipe import Choice, Say, Workshop
 from churn_clv.timeline import Definitions, Plan
 
-Say = Callable[[str], None]
-
-# Targets that this version has a place for in its answers, and what their heads predict.
-KINDS: dict[str, Kind] = {"churned": "probability", "spend": "amount"}
+# Targets that this version has a place for in its answers.
+TARGETS = ("churned", "spend")
 # The confirmation window of definition D6, in horizons: a customer back within it had only paused.
 CONFIRM_HORIZONS = 3
 # Below this many customers of each class at a slice nothing can be learnt or judged.
 MIN_CLASS = 10
+DAYS_A_YEAR = 365
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,30 @@ class Judged:
     """A recipe after its one look at the test cutoff.
 
     ``heads`` learnt nothing that ends after ``plan.test``; ``test`` is the labelled matrix there; ``predictions``
-    goes with it row by row.
+    (churn_probability, expected_spend where there is money) goes with it row by row; ``chosen`` is what the validation
+    origins decided.
     """
 
     plan: Plan
     definitions: Definitions
     targets: dict[str, config.Target]
     refused: dict[str, str]
-    snapshots: pl.DataFrame
+    shop: Workshop
+    chosen: Choice
     heads: tuple[Head, ...]
-    trees: dict[str, int]
-    train: pl.DataFrame
+    interval: interval.ByOrders | None
     test: pl.DataFrame
     predictions: pl.DataFrame
+
+    @property
+    def snapshots(self) -> pl.DataFrame:
+        """The matrix at every cutoff of the plan."""
+        return self.shop.snapshots
+
+    @property
+    def trees(self) -> dict[str, int]:
+        """Number of trees of each head."""
+        return {h.target: self.chosen.trees[h.target] for h in self.heads}
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Trained:
 
     ``ladder`` holds a row per rung with every metric key; ``oot`` the out-of-time predictions (customer_id, cutoff,
     churned, churn_probability, spend, expected_spend); ``rungs`` the same rows' predictions by rung; ``importance``
-    the judged boosters' gain per feature.
+    the judged boosters' gain per feature; ``total_band`` bounds predicted over actual total.
     """
 
     bundle: bundle.Bundle
@@ -68,6 +78,7 @@ class Trained:
     plan: Plan
     data: dict[str, Any]
     importance: pl.DataFrame
+    total_band: tuple[float, float] | None = None
 
 
 def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Trained:
@@ -77,22 +88,25 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
     """
     judged = judge(log, settings, say)
     say("comparing with the rungs")
-    rungs = _rungs(log, judged, settings, say)
-    ladder = [{"rung": "champion", "metrics": _metrics(judged)}]
-    ladder += [{"rung": r.name, "metrics": _rung_metrics(r, judged)} for r in rungs]
+    rungs = ladder.rungs(judged.shop, judged.plan, judged.test, say)
+    rows = [{"rung": "champion", "metrics": _metrics(judged)}]
+    rows += [{"rung": r.name, "metrics": _rung_metrics(r, judged)} for r in rungs]
     say("refitting the judged recipe on every label")
-    heads = _ship(log, judged, settings)
+    heads = recipe.heads(judged.shop, judged.plan, judged.chosen, judged.plan.ends)
     data = describe(log, judged, settings)
     report = {
         "plan": judged.plan.rows(),
         "data": data,
-        "ladder": ladder,
+        "ladder": rows,
         "trees": judged.trees,
+        "choice": chosen_as_json(judged),
         "test_cutoff": judged.plan.test.isoformat(),
         "matrix_order": matrix.order_hash(judged.snapshots),
     }
     churn = judged.predictions["churn_probability"].to_numpy()
-    reference = bundle.make_reference(churn, _label(judged.test, "churned", settings), settings.bundle)
+    reference = bundle.make_reference(
+        churn, _label(judged.test, "churned", settings), settings.bundle, judged.interval, _loss(log, judged, settings)
+    )
     shipped = bundle.Bundle(
         definitions=judged.definitions,
         heads=heads,
@@ -101,38 +115,114 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         trained_through=log.ends,
         report=report,
     )
-    return Trained(shipped, ladder, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
-                   _importance(judged))  # fmt: skip
+    return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
+                   _importance(judged), total_band(judged))  # fmt: skip
 
 
 def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judged:
     """Run the recipe up to its one look at the test cutoff."""
     targets, refused = answerable(log, settings)
     plan = timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
-    definitions = timeline.define(log, settings, as_of=plan.all_cutoffs[0], seen_by=plan.test)
-    say(f"building {len(features.names(definitions))} features at {len(plan.all_cutoffs)} cutoffs")
-    snaps = snapshots.build(log, plan.all_cutoffs, definitions)
-    known = _labelled(log, snaps, settings, targets, plan.test)
-    full = _labelled(log, snaps, settings, targets, None)
-    slices = {
-        "train": _at(known, plan.train),
-        "stopping": _at(known, [plan.stopping]),
-        "calibration": _at(known, [plan.calibration]),
-        "test": _at(full, [plan.test]),
-    }
+    shop = Workshop(log, settings, [plan], targets, say)
+    return judge_at(shop, plan, without_money(shop, [plan], refused, say), say)
+
+
+def judge_at(shop: Workshop, plan: Plan, refused: dict[str, str], say: Say = lambda _: None) -> Judged:
+    """The same at one of the plans of a workshop."""
+    slices = _slices(shop, plan)
     for role, rows in slices.items():
-        _both_classes(rows, role, settings)
-    if "spend" in targets and (why := _no_money(slices | {"judged": _at(known, plan.judged)}, settings)):
-        targets, refused = {n: t for n, t in targets.items() if n != "spend"}, refused | {"spend": why}
-    heads, trees = [], {}
-    for name in targets:
-        say(f"training {name}")
-        head, trees[name] = _judged_head(name, known, slices, plan, definitions, settings)
-        heads.append(head)
-    values = matrix.values(slices["test"], features.names(definitions))
-    predictions = pl.DataFrame({h.target: h.predict(values) for h in heads}).rename({"churned": "churn_probability"})
-    return Judged(plan, definitions, targets, refused, snaps, tuple(heads), trees, _at(known, plan.judged),
-                  slices["test"], predictions)  # fmt: skip
+        _both_classes(rows, role, shop.settings)
+    say(f"choosing the recipe at {len(plan.origins)} cutoffs before {plan.test}")
+    chosen = recipe.choose(shop, plan)
+    say(f"fitting it on every label that ends by {plan.test}")
+    heads = recipe.heads(shop, plan, chosen, plan.test)
+    curve, money = answers(heads, shop.values[shop.rows([plan.test])])
+    predictions = pl.DataFrame({"churn_probability": curve[-1]})
+    bounds = None
+    if money is not None:
+        predictions = predictions.with_columns(expected_spend=pl.Series(money))
+        expected, spend, orders = chosen.validation.select("expected_spend", "spend", "purchase_days").to_numpy().T
+        bounds = interval.fit_by_orders(expected, spend, orders)
+    return Judged(
+        plan, shop.definitions, dict(shop.targets), refused, shop, chosen, heads, bounds, slices["test"], predictions
+    )
+
+
+def without_money(shop: Workshop, plans: Sequence[Plan], refused: dict[str, str], say: Say) -> dict[str, str]:
+    """Drop spend from the workshop where any plan has too little of it; the refused targets with the reason."""
+    for plan in plans if "spend" in shop.targets else ():
+        slices = _slices(shop, plan) | {"judged": shop.table(plan.judged, plan.test)}
+        if why := _no_money(slices, shop.settings):
+            shop.targets = {n: t for n, t in shop.targets.items() if n != "spend"}
+            say(f"no spend: {why} (test cutoff {plan.test})")
+            return refused | {"spend": why}
+    return refused
+
+
+def _slices(shop: Workshop, plan: Plan) -> dict[str, pl.DataFrame]:
+    """What is learnt from first, validated on and judged on, with labels as they may be known."""
+    return {
+        "train": shop.table(plan.train, plan.test),
+        "validation": shop.table(plan.origins, plan.test),
+        "test": shop.table([plan.test], None),
+    }
+
+
+def total_band(judged: Judged) -> tuple[float, float] | None:
+    """Where predicted over actual total will lie in 9 of 10 cases (definition D18); None without money.
+
+    From the recipe's own ratios at the validation origins. Where labels do not hold every season twice these say too
+    little: then also from how far the eligible's total moved from one horizon to the next all through the log, and the
+    wider band counts (definition D19).
+    """
+    plan, shop = judged.plan, judged.shop
+    if "spend" not in judged.targets:
+        return None
+    sums = judged.chosen.validation.group_by("cutoff").agg(pl.col("expected_spend", "spend").sum())
+    own = [e / s for e, s in sums.select("expected_spend", "spend").rows() if s > 0 and e > 0]
+    bands = [strata.total_band(own, min(recipe.independent(plan.origins, plan.horizon_days), len(own)))] if own else []
+    if not season_learnt(plan):
+        moves = _moves(shop, plan)
+        if moves:
+            count = min(recipe.independent(list(moves), plan.horizon_days), len(moves))
+            bands.append(strata.total_band(list(moves.values()), count))
+    return (min(b[0] for b in bands), max(b[1] for b in bands)) if bands else None
+
+
+def season_learnt(plan: Plan) -> bool:
+    """Whether labels hold every season twice before the test cutoff."""
+    return (plan.test - plan.earliest).days >= 2 * DAYS_A_YEAR
+
+
+def _moves(shop: Workshop, plan: Plan) -> dict[dt.date, float]:
+    """Spend of the eligible in the horizon before each cutoff over that in the horizon after it."""
+    window = shop.definitions.horizon_window_days
+    cutoffs = [c for c in shop.snapshots["cutoff"].unique().sort() if plan.label_ends(c) <= plan.test]
+    rows = shop.table(cutoffs, plan.test)
+    past = timeline.Past(shop.log.frame, rows.select("customer_id", "cutoff"))
+    before = features.build(past, shop.definitions, (f"spend_last_{window}d",))[f"spend_last_{window}d"]
+    after = rows[labels.column("spend", plan.horizon_days)]
+    both = rows.select("cutoff", before=before.clip(0), after=after).drop_nulls()
+    sums = both.group_by("cutoff").agg(pl.col("before", "after").sum()).sort("cutoff")
+    scale = plan.horizon_days / window
+    return {c: scale * b / a for c, b, a in sums.rows() if a > 0 and b > 0}
+
+
+def chosen_as_json(judged: Judged) -> dict[str, Any]:
+    """What the validation origins chose, for reports."""
+    chosen = judged.chosen
+    return {
+        "cutoff": judged.plan.test.isoformat(),
+        "churn_trees": chosen.trees["churned"],
+        "spend_trees": chosen.trees.get("spend"),
+        "fresh": chosen.fresh,
+        "linear_weight": chosen.linear_share,
+        "renewal_weight": chosen.renewal_share,
+        "two_part_weight": chosen.two_part,
+        "intercept": chosen.intercept,
+        "slope": chosen.slope,
+        "validation_origins": len(judged.plan.origins),
+    }
 
 
 def check(log: Log, settings: config.Config) -> None:
@@ -144,8 +234,8 @@ def check(log: Log, settings: config.Config) -> None:
 def answerable(log: Log, settings: config.Config) -> tuple[dict[str, config.Target], dict[str, str]]:
     """The targets to train and those the log cannot answer (with why); churned must be among the first."""
     for name in settings.targets:
-        if name not in KINDS:
-            raise UserError(f"targets.{name}: this version trains churned and spend.{nearest(name, KINDS)}")
+        if name not in TARGETS:
+            raise UserError(f"targets.{name}: this version trains churned and spend.{nearest(name, TARGETS)}")
     for name in settings.targets:
         _same_window(name, settings)
     if "churned" in settings.targets and settings.targets["churned"].measure != "absent":
@@ -181,14 +271,15 @@ def out_of_time(judged: Judged) -> pl.DataFrame:
     """
     horizon, nothing = judged.definitions.horizon_days, pl.lit(None, dtype=pl.Float64)
     spend = labels.column("spend", horizon)
-    both = judged.test.hstack(judged.predictions.rename({"spend": "expected_spend"}, strict=False))
+    both = judged.test.hstack(judged.predictions)
+    money = "expected_spend" in both.columns
     return both.select(
         "customer_id",
         "cutoff",
         churned=pl.col(labels.column("churned", horizon)),
         churn_probability=pl.col("churn_probability"),
-        spend=pl.col(spend) if spend in both.columns else nothing,
-        expected_spend=pl.col("expected_spend") if "expected_spend" in both.columns else nothing,
+        spend=pl.col(spend) if money else nothing,
+        expected_spend=pl.col("expected_spend") if money else nothing,
     )
 
 
@@ -229,60 +320,32 @@ def label_return_rate(log: Log, judged: Judged, settings: config.Config) -> tupl
     """
     horizon = settings.timeline.horizon_days
     within = CONFIRM_HORIZONS * horizon
-    newest = log.ends - dt.timedelta(days=horizon + within)
-    matured = [c for c in judged.plan.all_cutoffs if c <= newest][-1:]
-    rows = _labelled(log, _at(judged.snapshots, matured), settings, judged.targets, None)
+    rows = judged.shop.table(_confirmed(log, judged, horizon + within), None)
     churned = rows[labels.column("churned", horizon)]
     return labels.return_rate(log.frame, rows.select("customer_id", "cutoff"), churned, horizon, within), within
 
 
-def _judged_head(
-    name: str, known: pl.DataFrame, slices: Mapping[str, pl.DataFrame], plan: Plan, definitions: Definitions,
-    settings: config.Config,
-) -> tuple[Head, int]:  # fmt: skip
-    """One head judged at the test cutoff: stop, calibrate, refit; returns it and its number of trees."""
-    kind, own = KINDS[name], _booster_settings(name, settings)
-    label = labels.column(name, settings.timeline.horizon_days)
-    columns, seed, threads = features.names(definitions), settings.seed, settings.models.threads
-    scale = fit.money_scale(slices["train"], label) if kind == "amount" else 1.0
-    trees = fit.rounds(slices["train"], slices["stopping"], label, columns, kind, scale, own, seed, threads)
-    intercept, slope = 0.0, 1.0
-    if kind == "probability":
-        before = _at(known, plan.until_calibration)
-        early = fit.booster(before, label, columns, kind, scale, trees, own, seed, threads)
-        held = slices["calibration"]
-        margin = Head(name, definitions.horizon_days, kind, early).margin(matrix.values(held, columns))
-        intercept, slope = fit.logistic_map(margin, held[label].to_numpy())
-    final = fit.booster(_at(known, plan.judged), label, columns, kind, scale, trees, own, seed, threads)
-    return Head(name, definitions.horizon_days, kind, final, intercept, slope, scale), trees
+def _confirmed(log: Log, judged: Judged, days: int) -> list[dt.date]:
+    """The newest snapshots' cutoff that is followed by so many days of log; none where the log is too short."""
+    there = judged.snapshots["cutoff"].unique().sort().to_list()
+    return [c for c in there if c <= log.ends - dt.timedelta(days=days)][-1:]
 
 
-def _ship(log: Log, judged: Judged, settings: config.Config) -> tuple[Head, ...]:
-    """The judged heads refitted on every label of the log: same trees, same map, same scale."""
-    rows = _labelled(log, _at(judged.snapshots, judged.plan.shipped), settings, judged.targets, None)
-    columns, threads = features.names(judged.definitions), settings.models.threads
-    out = []
-    for h in judged.heads:
-        label = labels.column(h.target, h.horizon_days)
-        own = _booster_settings(h.target, settings)
-        final = fit.booster(rows, label, columns, h.kind, h.scale, judged.trees[h.target], own, settings.seed, threads)
-        out.append(Head(h.target, h.horizon_days, h.kind, final, h.intercept, h.slope, h.scale))
-    return tuple(out)
+def _loss(log: Log, judged: Judged, settings: config.Config) -> loss.LossTable | None:
+    """From lapse to loss: who, of those who lapsed at the newest confirmed cutoff, came back (definition D6).
 
-
-def _booster_settings(name: str, settings: config.Config) -> config.Booster:
-    return settings.models.churn if KINDS[name] == "probability" else settings.models.spend
-
-
-def _labelled(
-    log: Log, snaps: pl.DataFrame, settings: config.Config, targets: dict[str, config.Target], known_by: dt.date | None
-) -> pl.DataFrame:
-    only = settings.model_copy(update={"targets": targets})
-    return snapshots.with_labels(log, snaps, only, known_by)
-
-
-def _at(rows: pl.DataFrame, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
-    return rows.filter(pl.col("cutoff").is_in(list(cutoffs)))
+    The judged model ranks them, though it has learnt their lapses: it has never seen what came after these.
+    """
+    horizon = settings.timeline.horizon_days
+    within = CONFIRM_HORIZONS * horizon
+    cutoffs = _confirmed(log, judged, horizon + within)
+    rows, lapsed = judged.shop.rows(cutoffs), judged.shop.table(cutoffs, None)
+    gone = (lapsed[labels.column("churned", horizon)] == 1).to_numpy()
+    if not gone.any():
+        return None
+    risk = answers(judged.heads, judged.shop.values[rows[gone]])[0][-1]
+    back = labels.returned(log.frame, lapsed.filter(gone).select("customer_id", "cutoff"), horizon, within)
+    return loss.fit_loss(risk, back.to_numpy())
 
 
 def _label(rows: pl.DataFrame, name: str, settings: config.Config) -> np.ndarray[Any, Any]:
@@ -312,25 +375,6 @@ def _no_money(slices: Mapping[str, pl.DataFrame], settings: config.Config) -> st
     return None
 
 
-def _rungs(log: Log, judged: Judged, settings: config.Config, say: Say) -> list[baseline.Rung]:
-    """Every baseline on the same test rows, learning from what the judged model learnt from.
-
-    The simple ones look at features of their own: a config that switches these off does not switch off the rung.
-    """
-    window, columns = judged.definitions.horizon_window_days, features.names(judged.definitions)
-    money = f"spend_last_{window}d"
-    wanted = ("days_since_last_purchase", *([money] if "spend" in judged.targets else []))
-    past = timeline.Past(log.frame, judged.test.select("customer_id", "cutoff"))
-    simple = features.build(past, judged.definitions, wanted)
-    out = [baseline.recency_rule(simple)]
-    if "spend" in judged.targets and not simple[money].null_count():
-        out.append(baseline.last_horizon_spend(simple, money, judged.definitions.horizon_days / window))
-    elif "spend" in judged.targets:
-        say(f"no rung last_horizon_spend: the log is not complete {window} days before the test cutoff")
-    out.append(baseline.logistic(judged.train, _label(judged.train, "churned", settings), judged.test, columns))
-    return out
-
-
 def _metrics(judged: Judged) -> dict[str, float | None]:
     horizon = judged.definitions.horizon_days
     churned = judged.test[labels.column("churned", horizon)].to_numpy()
@@ -338,7 +382,7 @@ def _metrics(judged: Judged) -> dict[str, float | None]:
     found |= metrics.churn_metrics(churned, judged.predictions["churn_probability"].to_numpy())
     if "spend" in judged.targets:
         money = judged.test[labels.column("spend", horizon)].to_numpy()
-        found |= metrics.spend_metrics(money, judged.predictions["spend"].to_numpy())
+        found |= metrics.spend_metrics(money, judged.predictions["expected_spend"].to_numpy())
     return found | {"n": judged.test.height}
 
 
@@ -351,9 +395,10 @@ def _rung_metrics(rung: baseline.Rung, judged: Judged) -> dict[str, float | None
 
 def _importance(judged: Judged) -> pl.DataFrame:
     """Gain per feature of the judged boosters: feature, churn_gain, spend_gain, highest churn_gain first."""
-    gains = {h.target: h.booster.feature_importance("gain") for h in judged.heads}
     columns = features.names(judged.definitions)
-    nothing = np.zeros(len(columns))
-    return pl.DataFrame(
-        {"feature": columns, "churn_gain": gains["churned"], "spend_gain": gains.get("spend", nothing)}
-    ).sort("churn_gain", "feature", descending=[True, False])
+    gains = {"churned": np.zeros(len(columns)), "spend": np.zeros(len(columns))}
+    for h in judged.heads:  # without the hazard's own last column, the part of the horizon
+        gains["churned" if h.kind == "hazard" else "spend"] += h.booster.feature_importance("gain")[: len(columns)]
+    return pl.DataFrame({"feature": columns, "churn_gain": gains["churned"], "spend_gain": gains["spend"]}).sort(
+        "churn_gain", "feature", descending=[True, False]
+    )

@@ -60,7 +60,7 @@ def test_the_same_again_is_already_champion(out: Path, first: dict[str, Any]) ->
 
 
 def test_a_worse_recipe_is_not_promoted(out: Path, first: dict[str, Any]) -> None:
-    worse = {"churn": sim.QUICK | {"max_rounds": 1, "early_stopping_rounds": 1}}
+    worse = {"churn": sim.QUICK | {"max_rounds": 1}}
     document = retraining.retrain(settings(out, models=worse), lambda: until(7))
     assert not document["promoted"] and document["why"].startswith("Not promoted")
     assert [rung["rung"] for rung in document["ladder"][:2]] == ["champion", "current_champion"]

@@ -43,7 +43,10 @@ def loaded(trained: training.Trained, tmp_path_factory: pytest.TempPathFactory) 
 # --- the whole way ------------------------------------------------------------------------------
 def test_the_model_learns_what_the_simulator_hid(trained: training.Trained) -> None:
     by_rung = {row["rung"]: row["metrics"] for row in trained.ladder}
-    assert list(by_rung) == ["champion", "recency_rule", "last_horizon_spend", "logistic"]
+    assert list(by_rung) == [
+        "champion", "recency_rule", "last_horizon_spend", "lifetime_rate", "rfm_cells", "logistic", "btyd",
+        "single_snapshot",
+    ]  # fmt: skip
     assert all(set(found) >= set(metrics.METRIC_KEYS) for found in by_rung.values())
     champion = by_rung["champion"]
     assert champion["churn_auroc"] > max(0.7, by_rung["recency_rule"]["churn_auroc"])
@@ -124,7 +127,11 @@ def test_without_amounts_churn_is_trained_and_spend_refused(tmp_path: Path) -> N
     assert list(found.data["targets_refused"]) == ["spend"]
     assert "'amount', which no source maps" in found.data["targets_refused"]["spend"]
     assert {"monetary", "returns", "price"} <= set(found.data["families_left_out"])
-    assert [row["rung"] for row in found.ladder] == ["champion", "recency_rule", "logistic"]
+    rungs = [row["rung"] for row in found.ladder]
+    assert rungs == [
+        "champion", "recency_rule", "lifetime_rate", "rfm_cells", "logistic", "btyd", "single_snapshot",
+    ]  # fmt: skip
+    assert all(row["metrics"]["spend_mae"] is None for row in found.ladder)
     champion = found.ladder[0]["metrics"]
     assert champion["churn_auroc"] > 0.6 and champion["spend_gini"] is None
     bundle.save(found.bundle, tmp_path / "bundle")

@@ -8,6 +8,7 @@ import drawn
 import oracle
 import polars as pl
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from churn_clv import config, labels, timeline
 
@@ -83,3 +84,46 @@ def test_immature_labels_are_null_and_mature_ones_never() -> None:
         for column in rows.columns[2:]:
             assert rows.filter(mature)[column].null_count() == 0
             assert rows.filter(~mature)[column].null_count() == rows.filter(~mature).height
+
+
+# --- parts of the horizon -------------------------------------------------------------------------
+EDGES = (3, 7, 10, H)
+
+
+def parts_agree(events: list[oracle.Event], ends: dt.date, known_by: dt.date | None) -> pl.DataFrame:
+    """At each edge the label of that horizon and the oracle's; returns the parts."""
+    frame, target = drawn.frame(events), targets()["churned"]
+    pairs = timeline.pairs_of({e["customer_id"] for e in events} | {"nobody"}, drawn.CUTOFFS)
+    found = labels.by_parts(frame, pairs, target, EDGES, ends=ends, known_by=known_by)
+    plain = {"column": "event_type", "is_in": ["purchase"], "measure": "absent", "at_least": None}
+    for edge in EDGES:
+        only = {"churned": target}
+        whole = labels.build(frame, pairs, only, edge, minor_units=2, ends=ends, known_by=known_by)
+        own = found[labels.column("churned", edge)]
+        assert own.equals(whole[labels.column("churned", edge)], null_equal=True)
+        slow = [
+            oracle.label([e for e in events if e["customer_id"] == who], cutoff, plain, edge, 2, ends, known_by)
+            for who, cutoff in pairs.rows()
+        ]
+        assert own.to_list() == slow
+    return found
+
+
+DAYS = st.none() | st.integers(-10, 40)
+
+
+@given(events=drawn.drawn(ALL, customers=drawn.IDS[:3], most=5), ends=st.integers(-8, 40), known_by=DAYS)
+@settings(max_examples=60, deadline=None)
+def test_parts_of_the_horizon_agree_with_the_label_and_the_oracle(
+    events: list[oracle.Event], ends: int, known_by: int | None
+) -> None:
+    by = None if known_by is None else drawn.CUTOFF + dt.timedelta(days=known_by)
+    parts_agree(events, drawn.CUTOFF + dt.timedelta(days=ends), by)
+
+
+def test_parts_of_the_horizon_in_bulk() -> None:
+    rows = parts_agree(drawn.bulk(19, 150, ALL, 20), drawn.CUTOFF + dt.timedelta(days=9), drawn.CUTOFF)
+    sums = [rows[labels.column("churned", e)].sum() for e in EDGES]
+    assert 0 < sums[3] < sums[0] < rows.height
+    customers = rows.height // 3
+    assert rows.null_count().row(0) == (0, 0, customers, 2 * customers)  # 10 days fit at two cutoffs, 14 at one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 
@@ -10,9 +11,10 @@ import polars as pl
 import pytest
 import sim
 
-from churn_clv import config, events, labels, matrix, metrics, snapshots, timeline, training
+from churn_clv import config, events, labels, matrix, metrics, recipe, snapshots, timeline, training
 from churn_clv.models import fit
-from churn_clv.models.predict import Head
+from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, answers, logit, part_margins, survival
+from churn_clv.recipe import Workshop
 
 SETTINGS = sim.settings()
 DAY = dt.timedelta(days=1)
@@ -31,12 +33,26 @@ def trained() -> training.Trained:
 def substance(heads: tuple[Head, ...]) -> list[tuple[object, ...]]:
     """All that a head predicts with."""
     return [
-        (h.target, h.horizon_days, h.kind, h.intercept, h.slope, h.scale, h.booster.model_to_string()) for h in heads
-    ]
+        (h.target, h.horizon_days, h.kind, h.intercept, h.slope, h.scale, h.edges, h.pool, h.weight,
+         h.booster.model_to_string())
+        for h in heads
+    ]  # fmt: skip
+
+
+def choices(chosen: recipe.Choice) -> dict[str, object]:
+    """What the validation origins chose, without the predictions that it rests on."""
+    return {f.name: getattr(chosen, f.name) for f in dataclasses.fields(chosen) if f.name != "validation"}
+
+
+def shop_of(log: events.Log, own: config.Config = SETTINGS) -> tuple[Workshop, timeline.Plan]:
+    """A workshop and its plan, nothing fitted yet."""
+    targets, _ = training.answerable(log, own)
+    plan = timeline.make_plan(log.starts["purchase"], log.ends, own.timeline)
+    return Workshop(log, own, [plan], targets, lambda _: None), plan
 
 
 def with_other_labels(log: events.Log, test: dt.date, seed: int) -> events.Log:
-    """The test window's purchases dealt out again among all customers, at ten times the money; the rest untouched."""
+    """The events from ``test`` on dealt out again among all customers, at ten times the money; the rest untouched."""
     draw = random.Random(seed)
     in_test = pl.col("time") >= pl.lit(dt.datetime.combine(test, dt.time()))
     dealt = log.frame.filter(in_test)
@@ -47,20 +63,51 @@ def with_other_labels(log: events.Log, test: dt.date, seed: int) -> events.Log:
     return sim.changed(log, pl.concat([log.frame.filter(~in_test), dealt]))
 
 
+@pytest.fixture(scope="module")
+def dealt() -> training.Judged:
+    """The same recipe on a log whose events from the test cutoff on are others."""
+    return training.judge(with_other_labels(sim.log(), dt.date(2024, 12, 2), 1), SETTINGS)
+
+
 # --- what is judged, and what ships -------------------------------------------------------------
-def test_the_judged_model_learnt_nothing_that_ends_after_the_test_cutoff(judged: training.Judged) -> None:
+def test_the_judged_model_learnt_nothing_that_ends_after_the_test_cutoff(
+    judged: training.Judged, dealt: training.Judged
+) -> None:
     """Other labels after the cutoff change what it is judged on, and not one byte of the model."""
-    other = training.judge(with_other_labels(sim.log(), judged.plan.test, 1), SETTINGS)
-    assert other.plan == judged.plan and other.definitions == judged.definitions
-    assert substance(other.heads) == substance(judged.heads)
-    assert other.predictions.equals(judged.predictions)
+    assert dealt.plan == judged.plan and dealt.definitions == judged.definitions
+    assert judged.plan.test == dt.date(2024, 12, 2)
+    assert substance(dealt.heads) == substance(judged.heads)
+    assert dealt.predictions.equals(judged.predictions)
     churned = labels.column("churned", judged.plan.horizon_days)
-    assert not other.test[churned].equals(judged.test[churned])
+    assert not dealt.test[churned].equals(judged.test[churned])
+
+
+def test_labels_that_end_after_the_test_cutoff_choose_nothing(judged: training.Judged, dealt: training.Judged) -> None:
+    assert choices(dealt.chosen) == choices(judged.chosen)
+    assert dealt.chosen.validation.equals(judged.chosen.validation)
+    assert dealt.interval == judged.interval is not None
+    for origin in judged.plan.origins:
+        assert judged.plan.label_ends(origin) <= judged.plan.test
+
+
+def test_a_part_of_the_customers_is_drawn_without_looking_ahead(judged: training.Judged) -> None:
+    """Where there is more to learn from than ``max_snapshots``, what is left out depends on nothing to come."""
+    own = sim.settings(timeline={"max_train_cutoffs": 12, "step_days": 7}, models={"max_snapshots": 1000})
+    (shop, plan), (other, same) = (
+        shop_of(log, own) for log in (sim.log(), with_other_labels(sim.log(), judged.plan.test, 1))
+    )
+    assert plan == same and plan.test == judged.plan.test
+    drawn = [w.snapshots[w.learning(plan.judged)].select("customer_id", "cutoff") for w in (shop, other)]
+    everyone = [w.snapshots[w.rows(plan.judged)].select("customer_id", "cutoff") for w in (shop, other)]
+    assert everyone[0].equals(everyone[1]) and 500 < drawn[0].height < 1500 < everyone[0].height
+    assert drawn[0].equals(drawn[1])
+    assert drawn[0].filter(cutoff=plan.judged[0]).height > 30 < drawn[0].filter(cutoff=plan.judged[-1]).height
 
 
 def test_the_shipped_model_learnt_them(judged: training.Judged, trained: training.Trained) -> None:
     other = training.train(with_other_labels(sim.log(), judged.plan.test, 1), SETTINGS)
-    assert substance(other.bundle.heads) != substance(trained.bundle.heads)
+    for theirs, ours in zip(other.bundle.heads, trained.bundle.heads, strict=True):
+        assert theirs.booster.model_to_string() != ours.booster.model_to_string()
     assert other.oot["churn_probability"].equals(trained.oot["churn_probability"])
 
 
@@ -74,44 +121,125 @@ def test_what_was_learnt_late_is_not_learnt_early(judged: training.Judged) -> No
         extra = late.with_columns(known_at=pl.lit(dt.datetime.combine(known_at, dt.time())).cast(pl.Datetime("us")))
         other = training.judge(sim.changed(log, pl.concat([log.frame, extra])), SETTINGS)
         assert (substance(other.heads) != substance(judged.heads)) == changes
+        assert other.chosen.validation.equals(judged.chosen.validation) != changes
 
 
 def test_the_recipe_judged_is_the_recipe_shipped(judged: training.Judged, trained: training.Trained) -> None:
-    """Same trees, same map, same scale, same columns; only the newest labels are more."""
-    assert training.judge(sim.log(), SETTINGS).trees == judged.trees
-    assert [h.target for h in trained.bundle.heads] == [h.target for h in judged.heads] == ["churned", "spend"]
+    """Same trees, same map, same shares, same columns; only the newest labels are more.
+
+    Money's scale and balance are of what a model learnt from: they are fitted again with it. The renewal model learns
+    no label and stays that of the test cutoff.
+    """
+    names = [h.target for h in judged.heads]
+    assert names[0] == "churned" and 1 <= len({*names} & {"spend", SPEND_IF_ACTIVE}) == len(names) - 1
+    assert [h.target for h in trained.bundle.heads] == names
+    assert trained.bundle.report["choice"] == training.chosen_as_json(judged)
     for shipped, own in zip(trained.bundle.heads, judged.heads, strict=True):
-        assert (shipped.intercept, shipped.slope, shipped.scale) == (own.intercept, own.slope, own.scale)
+        assert (shipped.slope, shipped.edges, shipped.weight) == (own.slope, own.edges, own.weight)
         assert shipped.booster.num_trees() == own.booster.num_trees() == judged.trees[own.target] > 1
-        assert shipped.booster.feature_name() == own.booster.feature_name() == list(trained.bundle.features)
-        assert substance((shipped,)) != substance((own,))
-    assert (judged.heads[0].slope, judged.heads[1].slope) != (1.0, 1.0)
+        assert shipped.booster.feature_name() == own.booster.feature_name()
+        assert shipped.booster.model_to_string() != own.booster.model_to_string()
+        assert shipped.booster.feature_name()[: len(trained.bundle.features)] == list(trained.bundle.features)
+    churn, own = trained.bundle.heads[0], judged.heads[0]
+    assert churn.intercept == own.intercept and own.slope != 1
+    assert (churn.pool is None) == (own.pool is None)
+    if churn.pool and own.pool:
+        assert churn.pool.renewal == own.pool.renewal
+        for pool in (churn.pool, own.pool):
+            assert (pool.renewal_share, pool.linear_share) == (judged.chosen.renewal_share, judged.chosen.linear_share)
+        assert own.pool.linear is None or churn.pool.linear != own.pool.linear
+    assert sum(h.weight for h in judged.heads[1:]) == 1
     assert trained.bundle.trained_through == sim.log().ends
 
 
-def test_the_map_was_fitted_before_its_cutoff(judged: training.Judged) -> None:
-    """Labels that end after the calibration cutoff move neither the model that it maps nor the number of trees."""
-    known = snapshots.with_labels(sim.log(), judged.snapshots, SETTINGS, judged.plan.test)
-    column, columns = labels.column("churned", 28), tuple(judged.heads[0].booster.feature_name())
-    rows = known.filter(pl.col("cutoff").is_in(list(judged.plan.until_calibration)))
-    assert rows["cutoff"].max() + 28 * DAY <= judged.plan.calibration  # type: ignore[operator]
-    early = fit.booster(rows, column, columns, "probability", 1.0, judged.trees["churned"], SETTINGS.models.churn,
-                        SETTINGS.seed, 1)  # fmt: skip
-    held = known.filter(pl.col("cutoff") == judged.plan.calibration)
-    margin = Head("churned", 28, "probability", early).margin(matrix.values(held, columns))
-    assert fit.logistic_map(margin, held[column].to_numpy()) == (judged.heads[0].intercept, judged.heads[0].slope)
+# --- how it chooses -----------------------------------------------------------------------------
+def test_what_validates_is_the_recipe_itself_fitted_up_to_each_origin(judged: training.Judged) -> None:
+    """The heads of the chosen recipe at an origin's own date predict what the choice rests on, to the bit."""
+    shop, plan = judged.shop, judged.plan
+    assert judged.chosen.validation["cutoff"].unique().sort().to_list() == list(plan.origins)
+    for origin in plan.origins:
+        rows = judged.chosen.validation.filter(cutoff=origin)
+        curve, money = answers(recipe.heads(shop, plan, judged.chosen, origin), shop.values[shop.rows([origin])])
+        assert money is not None and rows.height > 100
+        assert curve[-1].tolist() == rows["churn_probability"].to_list()
+        np.testing.assert_allclose(money, rows["expected_spend"].to_numpy(), rtol=1e-12)
+        known = shop.table([origin], plan.test)
+        for column in ("churned", "spend"):
+            assert rows[column].equals(known[labels.column(column, 28)].rename(column))
 
 
+@pytest.mark.parametrize("place", [0, -1])
+def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judged, place: int) -> None:
+    """Every event at or after an origin replaced: given the choices, its predictions stay, and only its labels move."""
+    origin, mine = judged.plan.origins[place], judged.shop
+    other, plan = shop_of(with_other_labels(sim.log(), origin, 2))
+    assert plan == judged.plan and other.definitions == mine.definitions
+    for kind in (False, True):  # with all their trees, of which the heads below take the first
+        found = [shop.hazard(plan, origin, fresh=kind, trees=40).model_to_string() for shop in (mine, other)]
+        assert found[0] == found[1]
+        paid = [shop.balanced(plan, origin, 40, active_only=kind) for shop in (mine, other)]
+        assert paid[0][0].model_to_string() == paid[1][0].model_to_string() and paid[0][1:] == paid[1][1:]
+    heads = [recipe.heads(shop, plan, judged.chosen, origin) for shop in (mine, other)]
+    assert substance(heads[0]) == substance(heads[1])
+    assert mine.linear(plan, origin) == other.linear(plan, origin)
+    assert mine.renewal(origin, 28) == other.renewal(origin, 28) is not None
+    at = [shop.values[shop.rows([origin])] for shop in (mine, other)]
+    np.testing.assert_array_equal(at[0], at[1])
+    churned = [shop.table([origin], None)[labels.column("churned", 28)] for shop in (mine, other)]
+    assert not churned[0].equals(churned[1])
+    later = [recipe.heads(shop, plan, judged.chosen, plan.test) for shop in (mine, other)]
+    assert substance(later[0]) != substance(later[1])
+
+
+def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
+    shop, plan, chosen = judged.shop, judged.plan, judged.chosen
+    churned = chosen.validation["churned"].to_numpy()
+
+    def loss(fresh: bool, trees: int) -> float:
+        risk = np.concatenate([
+            survival(part_margins(shop.hazard(plan, o, fresh, trees), shop.values[shop.rows([o])], 4, trees))[-1]
+            for o in plan.origins
+        ])  # fmt: skip
+        return float(metrics.log_losses(churned, risk).mean())
+
+    found = {(f, t): loss(f, t) for f in (False, True) for t in fit.tree_counts(SETTINGS.models.churn)}
+    assert (chosen.fresh, chosen.trees["churned"]) == min(found, key=lambda pair: found[pair])
+    assert len(set(found.values())) == len(found)
+
+
+def test_the_map_is_that_of_the_pooled_validation(judged: training.Judged) -> None:
+    """What the boosters and the pool say at the origins, unmapped, gives the map that is judged."""
+    shop, plan, chosen = judged.shop, judged.plan, judged.chosen
+    bare = dataclasses.replace(chosen, intercept=0.0, slope=1.0)
+    said = [recipe.heads(shop, plan, bare, o)[0].predict(shop.values[shop.rows([o])]) for o in plan.origins]
+    origin = np.repeat(np.arange(len(said)), [len(s) for s in said])
+    margin, churned = logit(np.concatenate(said)), chosen.validation["churned"].to_numpy()
+    found = fit.shrunk_map(margin, churned, origin, recipe.independent(plan.origins, 28))
+    assert found == pytest.approx((chosen.intercept, chosen.slope), rel=1e-9)
+    assert (judged.heads[0].intercept, judged.heads[0].slope) == (chosen.intercept, chosen.slope)
+
+
+@pytest.mark.parametrize(
+    ("days", "expected"), [([], 0), ([0], 1), ([0, 14, 28], 2), ([28, 0, 14], 2), ([0, 27, 54], 2), ([0, 28, 56], 3)]
+)
+def test_independent_cutoffs_are_a_horizon_apart(days: list[int], expected: int) -> None:
+    assert recipe.independent([dt.date(2024, 1, 1) + d * DAY for d in days], 28) == expected
+
+
+# --- what is scored -----------------------------------------------------------------------------
 def test_only_the_judged_model_is_scored(judged: training.Judged, trained: training.Trained) -> None:
     """Metrics, out-of-time predictions and the reference come from the judged heads, not from those that ship."""
     values = matrix.values(judged.test, trained.bundle.features)
     risk, refitted = (heads[0].predict(values) for heads in (judged.heads, trained.bundle.heads))
     assert trained.oot["churn_probability"].to_list() == risk.tolist() != refitted.tolist()
+    assert trained.oot["expected_spend"].to_list() == judged.predictions["expected_spend"].to_list()
+    assert judged.predictions["expected_spend"].to_list() != answers(trained.bundle.heads, values)[1].tolist()  # type: ignore[union-attr]
     labels_ = judged.test[labels.column("churned", 28)].to_numpy()
     found = trained.ladder[0]["metrics"]
     assert found["churn_auroc"] == metrics.churn_metrics(labels_, risk)["churn_auroc"]
     assert {trained.bundle.reference.quantiles[0], trained.bundle.reference.quantiles[-1]} == {risk.min(), risk.max()}
     assert trained.bundle.base_rate == labels_.mean()
+    assert trained.bundle.reference.interval == judged.interval
     scored = trained.bundle.score_log(sim.log().frame, judged.plan.test)
     assert scored["in_sample"].all()
     assert not trained.bundle.score_log(sim.log().frame, sim.log().ends)["in_sample"].any()
@@ -122,10 +250,11 @@ def test_the_same_log_gives_the_same_bytes(trained: training.Trained) -> None:
     assert substance(again.bundle.heads) == substance(trained.bundle.heads)
     assert again.oot.equals(trained.oot)
     assert again.ladder == trained.ladder
+    assert again.bundle.reference == trained.bundle.reference
 
 
 # --- controls -----------------------------------------------------------------------------------
-def noise(customers: int = 1500, days: int = 280) -> events.Log:
+def noise(customers: int = 1500, days: int = 240) -> events.Log:
     """Everyone buys by chance, on any day alike: the past says nothing of the future."""
     rng = np.random.default_rng(6)
     per_day = 0.93 / 28
@@ -145,7 +274,7 @@ def test_pure_noise_scores_no_better_than_chance() -> None:
     found = training.train(noise(), SETTINGS)
     by_rung = {row["rung"]: row["metrics"] for row in found.ladder}
     assert found.oot.height > 1000
-    for rung in ("champion", "recency_rule", "logistic"):
+    for rung in ("champion", "recency_rule", "logistic", "single_snapshot", "rfm_cells", "btyd", "lifetime_rate"):
         assert 0.45 < by_rung[rung]["churn_auroc"] < 0.55, rung
     assert abs(by_rung["champion"]["spend_gini"]) < 0.1
 
@@ -176,16 +305,20 @@ def test_money_times_a_hundred_keeps_ranks_and_totals(trained: training.Trained)
     ours, theirs = trained.oot["expected_spend"], other.oot["expected_spend"] / 100
     assert pl.DataFrame({"a": ours, "b": theirs}).select(pl.corr("a", "b", method="spearman")).item() >= 0.999
     assert theirs.sum() == pytest.approx(ours.sum(), rel=0.005)
-    assert other.bundle.heads[1].scale == pytest.approx(100 * trained.bundle.heads[1].scale, rel=1e-9)
+    for dear_head, head in zip(other.bundle.heads[1:], trained.bundle.heads[1:], strict=True):
+        assert dear_head.scale == pytest.approx(100 * head.scale, rel=1e-9)
     risks = pl.DataFrame({"a": trained.oot["churn_probability"], "b": other.oot["churn_probability"]})
     assert risks.select(pl.corr("a", "b", method="spearman")).item() >= 0.999
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
 def test_few_training_cutoffs_still_make_a_recipe(most: int) -> None:
-    """A plan of one or two cutoffs leaves the calibration map something to be fitted with."""
+    """Every origin has a model of as many cutoffs, and so has the map something to be fitted with."""
     own = sim.settings(timeline={"max_train_cutoffs": most, "step_days": 7})
     found = training.judge(sim.log(), own)
-    assert len(found.plan.train) == len(found.plan.judged) == most
+    assert {len(found.plan.learnt_by(when)) for when in (*found.plan.origins, found.plan.test)} == {most}
     assert found.heads[0].booster.num_trees() == found.trees["churned"]
-    assert isinstance(own, config.Config)
+    assert found.chosen.validation["cutoff"].n_unique() == 3
+    assert metrics.churn_metrics(
+        found.test[labels.column("churned", 28)].to_numpy(), found.predictions["churn_probability"].to_numpy()
+    )["churn_auroc"] > 0.6  # fmt: skip

@@ -24,7 +24,10 @@ from churn_clv.service.holder import Holder, Loaded
 # Half past three in the morning in London is still the evening before in New York, where the shop is.
 NOW = dt.datetime(2024, 6, 10, 3, 30, tzinfo=dt.UTC)
 TODAY = dt.date(2024, 6, 9)
-NUMBERS = ("churn_probability", "percentile_in_reference", "churn_band", "expected_spend")
+NUMBERS = (
+    "churn_probability", "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability",
+    "reliability", "expected_spend", "expected_spend_low", "expected_spend_high",
+)  # fmt: skip
 CANARY = "jane.canary@example.com"
 
 
@@ -70,8 +73,15 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
     got = one(client, buys("2024-05-01", "2024-05-20", "2024-06-01"))
     assert list(got) == [
         "customer_id", "cutoff", "horizon_days", "currency", "eligible", "reason", "churn_probability",
-        "percentile_in_reference", "churn_band", "base_rate", "expected_spend", "model_version", "warnings",
+        "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability", "reliability",
+        "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "model_version", "warnings",
     ]  # fmt: skip
+    by_days = got["churn_probability_by_days"]
+    assert (
+        list(by_days.values()) == sorted(by_days.values(), reverse=True) and by_days["28"] == got["churn_probability"]
+    )
+    assert 0 <= got["loss_probability"] <= got["churn_probability"] and got["reliability"] == "medium"
+    assert got["expected_spend_low"] <= got["expected_spend"] <= got["expected_spend_high"]
     assert (got["eligible"], got["reason"], got["warnings"]) == (True, None, [])
     assert (got["horizon_days"], got["currency"]) == (28, "USD")
     assert (got["model_version"], got["base_rate"]) == (tiny_bundle.version, tiny_bundle.base_rate)
@@ -110,7 +120,7 @@ def test_the_ineligible_get_a_reason_and_no_number(
     client: Client, reason: str, events: list[dict[str, Any]], cutoff: str | None
 ) -> None:
     got = one(client, events, cutoff)
-    assert (got["eligible"], got["reason"], numbers(got)) == (False, reason, [None] * 4)
+    assert (got["eligible"], got["reason"], numbers(got)) == (False, reason, [None] * len(NUMBERS))
 
 
 def test_active_within_days_is_the_edge_of_eligibility(client: Client) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from written import CUTOFF, INSTANT, NOON, back, buy, event, frame
+from written import CUTOFF, INSTANT, NOON, back, buy, event, frame, midnight
 
 from churn_clv import config, labels, timeline
 
@@ -143,3 +143,92 @@ def test_return_rate() -> None:
     assert labels.return_rate(frame(events), pairs, churned, 28, 14) == 0.5
     assert labels.return_rate(frame(events), pairs, churned, 28, 15) == 1.0
     assert labels.return_rate(frame(events), pairs, churned * 0, 28, 14) is None
+
+
+# --- parts of the horizon -------------------------------------------------------------------------
+EDGES = (7, 14, 28)
+
+
+def parts(
+    log: list[dict[str, Any]], target: config.Target = USUAL["churned"], edges: tuple[int, ...] = EDGES, **terms: Any
+) -> list[Any]:
+    """Churned by each edge, of customer "c" at the cutoff."""
+    pairs = timeline.pairs_of(["c"], [CUTOFF])
+    rows = labels.by_parts(frame(log), pairs, target, edges, **{"ends": FAR} | terms)
+    assert rows.columns == [f"churned_{e}d" for e in edges] and set(rows.dtypes) == {pl.Float64()}
+    return list(rows.row(0))
+
+
+@pytest.mark.parametrize(
+    ("events", "churned"),
+    [
+        ([], [1, 1, 1]),
+        ([buy(1)], [1, 1, 1]),
+        ([buy(0, at=NOON * 0)], [0, 0, 0]),  # the first instant
+        ([buy(0, at=-INSTANT)], [1, 1, 1]),
+        ([buy(-7, at=-INSTANT)], [0, 0, 0]),  # the last of the first part
+        ([buy(-7, at=NOON * 0)], [1, 0, 0]),
+        ([buy(-14, at=-INSTANT)], [1, 0, 0]),
+        ([buy(-14, at=NOON * 0)], [1, 1, 0]),
+        ([buy(-28, at=-INSTANT)], [1, 1, 0]),
+        ([buy(-28, at=NOON * 0)], [1, 1, 1]),
+        ([buy(-20), buy(-3)], [0, 0, 0]),  # the next one counts, whatever comes after
+        ([buy(-3, 5), back(-3, 5)], [1, 1, 1]),  # voided the same day
+        ([buy(-3, 5), back(-3, 5), buy(-9)], [1, 0, 0]),
+        ([buy(-3, 5), back(-4, 5)], [0, 0, 0]),  # returned a day later: bought
+        ([event("visit", -3)], [1, 1, 1]),
+    ],
+)
+def test_churned_by_parts(events: list[dict[str, Any]], churned: list[float]) -> None:
+    assert parts(events) == churned
+
+
+def test_a_part_is_null_until_it_is_complete() -> None:
+    assert [parts([], ends=CUTOFF + days * DAY) for days in (6, 7, 13, 14, 28)] == [
+        [None, None, None],
+        [1, None, None],
+        [1, None, None],
+        [1, 1, None],
+        [1, 1, 1],
+    ]
+    assert parts([buy(-1)], ends=CUTOFF + 7 * DAY) == [0, None, None]  # though all is said already
+
+
+def test_parts_count_what_was_known_by_a_midnight() -> None:
+    bought_late = [buy(-1, known_at=midnight(-30))]
+    assert [parts(bought_late, known_by=CUTOFF + d * DAY) for d in (30, 31)] == [[1, 1, 1], [0, 0, 0]]
+    assert parts(bought_late) == [0, 0, 0]
+    voided_late = [buy(-1, 5), back(-1, 5, known_at=midnight(-30))]
+    assert [parts(voided_late, known_by=CUTOFF + d * DAY) for d in (30, 31)] == [[0, 0, 0], [1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("predicate", "expected"),
+    [
+        ({"is_in": ["visit"]}, [1, 0, 0]),
+        ({"is_in": ["visit", "purchase"]}, [0, 0, 0]),  # lines, not occasions: a voided order is one
+        ({"is_in": ["purchase"]}, [1, 1, 0]),
+        ({"column": "category", "is_in": ["tea"]}, [1, 1, 0]),
+        ({"column": "product_id", "is_in": ["p9"]}, [1, 1, 1]),
+    ],
+)
+def test_parts_of_other_predicates(predicate: dict[str, Any], expected: list[float]) -> None:
+    log = [buy(-2, 5, category="cups"), back(-2, 5), event("visit", -9), event("visit", -9), buy(-20, category="tea")]
+    target = targets(churned={"events": predicate, "measure": "absent"})["churned"]
+    assert parts(log, target) == expected
+    whole = labels.build(
+        frame(log), timeline.pairs_of(["c"], [CUTOFF]), {"churned": target}, 28, minor_units=2, ends=FAR
+    )
+    assert whole["churned_28d"].to_list() == expected[-1:]
+
+
+def test_parts_keep_the_order_of_the_pairs() -> None:
+    log = [buy(-3) | {"customer_id": "b"}, buy(-10) | {"customer_id": "d"}, buy(-3) | {"customer_id": "unasked"}]
+    pairs = pl.DataFrame({
+        "customer_id": ["d", "c", "b", "d", "b"],
+        "cutoff": [CUTOFF, CUTOFF, CUTOFF, CUTOFF + 5 * DAY, CUTOFF + 5 * DAY],
+    })  # fmt: skip
+    rows = labels.by_parts(frame(log), pairs, USUAL["churned"], (7, 14), ends=FAR)
+    assert rows.rows() == [(1, 0), (1, 1), (0, 0), (0, 0), (1, 1)]
+    none = labels.by_parts(frame(log), pairs.head(0), USUAL["churned"], (7, 14), ends=FAR)
+    assert none.shape == (0, 2)

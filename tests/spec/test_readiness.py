@@ -81,10 +81,12 @@ def test_minimums_are_counted_slice_by_slice() -> None:
     assert minimum(report, 0, "of history before the test cutoff") == 9
     assert minimum(report, 0, "that churned after the test cutoff") == 15
     assert minimum(report, 0, "that stayed after the test cutoff") == 45
-    assert minimum(report, 0, "that churned in the train slice") == 15 + 20 + 15 + 20 + 15
-    assert minimum(report, 0, "that stayed in the train slice") == 3 * 45
-    assert minimum(report, 0, "that churned in the stopping slice") == 15
-    assert minimum(report, 0, "that churned in the calibration slice") == 15
+    # The oldest validation cutoff, 15 days before the test, learns weeks 4, 5 and 6; in week 4 the 20 still came.
+    assert minimum(report, 0, "that churned in the train slice") == 15 + (20 + 15) + (20 + 15)
+    assert minimum(report, 0, "that stayed in the train slice") == 45 + 20 + 45 + 45
+    # Validated on week 8, from a Sunday on, and twice on week 9, from the Thursday before it and from its Monday.
+    assert minimum(report, 0, "that churned in the validation slice") == 3 * 15
+    assert minimum(report, 0, "that stayed in the validation slice") == 3 * 45
     assert minimum(report, 1, "with spend after the test cutoff") == 45
     weak = {(f.severity, f.rows) for f in found(report, "minimum")}
     assert weak == {("warning", 60), ("warning", 15), ("warning", 45)}
@@ -96,7 +98,7 @@ def test_a_slice_before_the_test_holds_only_what_was_known_then() -> None:
     late = next(r for r in rows if r["customer_id"] == "odd0" and r["time"] == MONDAY + dt.timedelta(weeks=8))
     late["known_at"] = dt.datetime(2024, 3, 6)
     report = readiness.check(log_of(rows), settings())
-    assert minimum(report, 0, "that churned in the calibration slice") == 16
+    assert minimum(report, 0, "that churned in the validation slice") == 3 * 15 + 2  # week 9 is looked at twice
     assert report.data.eligible_at_test == 59  # the order of week 9 was unknown, the one of week 7 is too old
 
 
@@ -280,7 +282,7 @@ def test_left_out_families_and_the_document() -> None:
     assert document["ready"] is True and document["targets"][0]["minimums"][1]["found"] == 60
     assert document["targets"][0]["minimums"][1]["met"] and not document["targets"][0]["minimums"][1]["comfortable"]
     assert document["data"]["policies"] == [{"policy": "lines", "source": "sales", "rows": 530, "action": "read"}]
-    assert [row["role"] for row in document["plan"]][:2] == ["train", "stopping"]
+    assert [row["role"] for row in document["plan"]][1:3] == ["train for the last validation", "validation"]
     assert {"severity", "source", "column", "rows", "share", "where", "found", "do", "topic"} == set(
         document["findings"][0]
     )

@@ -215,3 +215,49 @@ def test_what_first_appears_after_the_test_cutoff_shapes_no_feature() -> None:
     after = timeline.define(log, own, dt.date(2024, 1, 5), seen_by=dt.date(2024, 1, 20))
     assert (before.event_types, "channel" in before.columns) == (("purchase",), False)
     assert (after.event_types, "channel" in after.columns) == (("purchase", "visit"), True)
+
+
+# --- the log as it was, and attributes as they were -----------------------------------------------
+def instant(day: int, hour: int = 0) -> dt.datetime:
+    return dt.datetime(2024, 1, day, hour)
+
+
+def test_the_log_until_a_midnight() -> None:
+    log = log_of([
+        bought(1, time=instant(1), known_at=None), bought(9, time=instant(9, 23), known_at=None),
+        bought(10, time=instant(10), known_at=None), bought(20, time=instant(20), known_at=None),
+        bought(3, time=instant(3), known_at=instant(9, 23)), bought(4, time=instant(4), known_at=instant(10)),
+    ])  # fmt: skip
+    cut = timeline.until(log, dt.date(2024, 1, 10))
+    assert sorted(t.day for t in cut.frame["time"]) == [1, 3, 9]
+    assert (log.ends, cut.ends) == (dt.date(2024, 1, 21), dt.date(2024, 1, 10))
+    assert (cut.rules, cut.starts, cut.columns) == (log.rules, log.starts, log.columns)
+    assert cut.frame.columns == log.frame.columns and log.frame.height == 6  # the log itself stays
+
+
+@pytest.mark.parametrize("day", [21, 22, 30])
+def test_a_log_that_ends_before_the_midnight_stays_as_it_is(day: int) -> None:
+    log = log_of([bought(1), bought(20), bought(3, known_at=dt.datetime(2024, 3, 1))])
+    assert timeline.until(log, dt.date(2024, 1, day)) is log
+
+
+def test_attributes_are_those_known_at_the_cutoff() -> None:
+    table = pl.DataFrame({
+        "customer_id": ["a", "a", "a", "b", "c"],
+        "valid_from": [instant(10), instant(1), instant(20, 5), instant(15), instant(2)],
+        "city": ["Rome", "Oslo", "Bern", "Kyiv", None],
+    })  # fmt: skip
+    asked = pl.DataFrame({
+        "customer_id": ["b", "a", "a", "a", "a", "a", "c", "x"],
+        "cutoff": [dt.date(2024, 1, d) for d in (15, 30, 10, 11, 1, 20, 9, 9)],
+    })  # fmt: skip
+    found = timeline.attributes_at(table, asked)
+    # valid from a day on: past at the next midnight, like any event; before the first one nothing is known
+    assert found["city"].to_list() == [None, "Bern", "Oslo", "Rome", None, "Rome", None, None]
+    assert found.height == asked.height
+
+
+def test_attributes_without_dates_are_taken_as_they_are() -> None:
+    table = pl.DataFrame({"customer_id": ["a", "b"], "city": ["Rome", None]})
+    asked = pl.DataFrame({"customer_id": ["b", "x", "a", "a"], "cutoff": [dt.date(2024, 1, d) for d in (5, 4, 3, 2)]})
+    assert timeline.attributes_at(table, asked)["city"].to_list() == [None, None, "Rome", "Rome"]

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,11 @@ import yaml
 
 from churn_clv import config
 from churn_clv.errors import UserError
-from churn_clv.models.predict import Head
+from churn_clv.models.interval import ByOrders, Interval
+from churn_clv.models.linear import Linear
+from churn_clv.models.loss import LossTable
+from churn_clv.models.predict import Head, Pool
+from churn_clv.models.renewal import Renewal
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -39,7 +44,7 @@ from churn_clv.bundle._proof import (
 )
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -143,10 +148,11 @@ def load_bundle(folder: str | Path) -> Bundle:
 
 def _contents(bundle: Bundle) -> dict[str, str]:
     """File name -> text of everything but the manifest."""
-    reference = bundle.reference.__dict__
+    reference = asdict(bundle.reference)
     heads = [
         {"file": head_file(h), "target": h.target, "horizon_days": h.horizon_days, "kind": h.kind,
-         "intercept": h.intercept, "slope": h.slope, "scale": h.scale}
+         "intercept": h.intercept, "slope": h.slope, "scale": h.scale, "edges": list(h.edges), "weight": h.weight,
+         "pool": asdict(h.pool) if h.pool else None}
         for h in bundle.heads
     ]  # fmt: skip
     return {
@@ -165,8 +171,17 @@ def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]
     if entry["file"] not in listed:
         raise BundleError(f"{folder}: the booster '{entry['file']}' is not in the manifest. Publish the bundle again.")
     text = (folder / entry["file"]).read_text()
-    numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale")}
-    return Head(booster=lgb.Booster(model_str=text), **numbers)
+    numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale", "weight")}
+    pool = _load_pool(entry["pool"]) if entry["pool"] else None
+    return Head(booster=lgb.Booster(model_str=text), edges=tuple(entry["edges"]), pool=pool, **numbers)
+
+
+def _load_pool(entry: Mapping[str, Any]) -> Pool:
+    linear = entry["linear"]
+    if linear is not None:
+        linear = Linear(linear["intercept"], *(tuple(linear[k]) for k in ("middle", "weight", "missing")))
+    renewal = Renewal(**entry["renewal"]) if entry["renewal"] else None
+    return Pool(renewal, entry["renewal_share"], linear, entry["linear_share"])
 
 
 def _load_reference(entry: Mapping[str, Any]) -> Reference:
@@ -175,7 +190,16 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         base_rate=entry["base_rate"],
         band_edges=tuple(entry["band_edges"]),
         band_names=tuple(entry["band_names"]),
+        interval=_load_interval(entry["interval"]) if entry["interval"] else None,
+        loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
     )
+
+
+def _load_interval(entry: Mapping[str, Any]) -> ByOrders:
+    def one(part: Mapping[str, Any]) -> Interval:
+        return Interval(tuple(part["knots"]), tuple(part["low"]), tuple(part["high"]))
+
+    return ByOrders(one(entry["pooled"]), {name: one(part) for name, part in entry["strata"].items()})
 
 
 def _sum_of(folder: Path, name: str) -> str | None:

@@ -12,7 +12,9 @@ import polars as pl
 
 from churn_clv import config, events, features, matrix, timeline
 from churn_clv.errors import UserError
-from churn_clv.models.predict import Floats, Head
+from churn_clv.models.interval import ByOrders, reliability
+from churn_clv.models.loss import LossTable
+from churn_clv.models.predict import Floats, Head, answers
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -20,16 +22,24 @@ if TYPE_CHECKING:
 
 
 QUANTILES = 1001
+# The feature that says how much is known of a customer.
+ORDERS = "purchase_days"
 
 
 @dataclass(frozen=True)
 class Reference:
-    """Frozen at training: the judged scores' quantiles, the base rate, and the bands' edges and names."""
+    """Frozen at training: the judged scores' quantiles, the base rate, the bands' edges and names.
+
+    ``interval`` bounds spend, None without a spend head; ``loss`` turns lapse into loss, None where no cutoff is old
+    enough to have seen who came back.
+    """
 
     quantiles: tuple[float, ...]
     base_rate: float
     band_edges: tuple[float, ...]
     band_names: tuple[str, ...]
+    interval: ByOrders | None = None
+    loss: LossTable | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,11 @@ class Bundle:
     def horizon_days(self) -> int:
         """How far the predictions look."""
         return self.definitions.horizon_days
+
+    @property
+    def edges(self) -> tuple[int, ...]:
+        """Days within which no purchase is predicted, rising to the horizon."""
+        return next(h.edges for h in self.heads if h.kind == "hazard")
 
     @property
     def event_types(self) -> tuple[str, ...]:
@@ -101,8 +116,10 @@ class Bundle:
         """Predictions for a matrix, in its order; null for ineligible customers.
 
         Columns: customer_id, cutoff, eligible, reason, churn_probability, percentile_in_reference (0-100, higher is
-        riskier), churn_band, base_rate, expected_spend (major units), currency, horizon_days, in_sample,
-        model_version.
+        riskier), loss_probability (no purchase in the confirmation window either), expected_spend and its _low and
+        _high (major units; 10% of customers lie above, at most 10% below), churn_probability_<d>d for each part of the
+        horizon (no purchase in the first d days: falling with d, down to churn_probability), churn_band, reliability
+        (low, medium, high: 1, 2-3, 4+ purchase days), base_rate, currency, horizon_days, in_sample, model_version.
         """
         scored = rows.filter("eligible")
         found = scored.select("customer_id", "cutoff").with_columns(
@@ -119,15 +136,23 @@ class Bundle:
 
     def _numbers(self, values: Floats) -> dict[str, pl.Series]:
         """The per-customer answers as columns; money is null throughout where there is no spend head."""
-        churn, spend = self.head("churned"), self.head("spend")
-        assert churn is not None, "a bundle always has a churn head"
-        risk = churn.predict(values)
-        money = spend.predict(values) if spend else np.full(len(values), np.nan)
-        return {
-            "churn_probability": pl.Series(risk, dtype=pl.Float64),
-            "percentile_in_reference": pl.Series(self._percentile(risk), dtype=pl.Float64),
+        curve, money = answers(self.heads, values)
+        risk, unknown = curve[-1], np.full(len(values), np.nan)
+        orders = values[:, self.features.index(ORDERS)] if ORDERS in self.features else unknown
+        low, high = unknown, unknown
+        if money is not None and self.reference.interval is not None:
+            low, high = self.reference.interval.apply(money, np.ascontiguousarray(orders))
+        numbers = {
+            "churn_probability": risk,
+            "percentile_in_reference": self._percentile(risk),
+            "loss_probability": unknown if self.reference.loss is None else self.reference.loss.apply(risk),
+            "expected_spend": unknown if money is None else money,
+            "expected_spend_low": low,
+            "expected_spend_high": high,
+        } | {f"churn_probability_{d}d": by for d, by in zip(self.edges[:-1], curve, strict=False)}
+        return {name: pl.Series(found, dtype=pl.Float64).fill_nan(None) for name, found in numbers.items()} | {
             "churn_band": pl.Series(self._band(risk), dtype=pl.String),
-            "expected_spend": pl.Series(money, dtype=pl.Float64).fill_nan(None),
+            "reliability": pl.Series(reliability(orders), dtype=pl.String),
         }
 
     def _percentile(self, risk: Floats) -> Floats:
@@ -142,7 +167,10 @@ class Bundle:
         return [self.reference.band_names[i] for i in place]
 
 
-def make_reference(judged: Floats, churned: Floats, settings: config.Bundle) -> Reference:
+def make_reference(
+    judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
+    loss: LossTable | None = None,
+) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
 
     Default band edges: the base rate, and the probability at twice its odds.
@@ -150,7 +178,7 @@ def make_reference(judged: Floats, churned: Floats, settings: config.Bundle) -> 
     base = float(np.mean(churned))
     quantiles = np.quantile(judged, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
     edges = settings.band_edges or (base, 2 * base / (1 + base))
-    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names)
+    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names, interval, loss)
 
 
 def as_date(cutoff: dt.date | str) -> dt.date:

@@ -33,6 +33,8 @@ class Timeline(Section):
     step_days: Days = 7
     max_train_cutoffs: PositiveInt = 16
     min_history_days: Days | None = None
+    validation_origins: Annotated[int, Field(gt=0, le=50)] = 3
+    sub_windows: Annotated[int, Field(gt=0, le=31)] = 4
 
 
 class Population(Section):
@@ -78,15 +80,14 @@ INT32 = 2**31 - 1
 class Booster(Section):
     """LightGBM's own parameters for one head, within the bounds that LightGBM sets."""
 
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.04
-    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 15
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
+    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 7
     min_data_in_leaf: Annotated[int, Field(gt=0, le=INT32)] = 100
     feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.5
     bagging_fraction: Annotated[float, Field(gt=0, le=1)] = 0.8
     bagging_freq: Annotated[int, Field(ge=0, le=INT32)] = 1
     lambda_l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
-    max_rounds: PositiveInt = 1500
-    early_stopping_rounds: PositiveInt = 60
+    max_rounds: PositiveInt = 160
     tweedie_variance_power: Annotated[float, Field(ge=1, lt=2)] = 1.5
 
 
@@ -95,7 +96,26 @@ class Models(Section):
 
     churn: Booster = Booster()
     spend: Booster = Booster()
+    max_snapshots: Annotated[int, Field(ge=1000)] = 50_000
     threads: Annotated[int, Field(gt=0, le=1024)] = 2
+
+
+class Backtest(Section):
+    """Which cutoffs the recipe is judged at, and the line before which development stays (definition D14)."""
+
+    cutoffs: Annotated[int, Field(gt=0, le=100)] = 3
+    step_days: Days | None = None
+    development_until: Day | None = None
+
+
+class Value(Section):
+    """What EMPC prices a campaign with; None: from the data (docs/definitions.md)."""
+
+    margin_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    customer_value: PositiveFloat | None = None
+    offer: PositiveFloat | None = None
+    contact: PositiveFloat | None = None
+    accept: tuple[PositiveFloat, PositiveFloat] = (6.0, 14.0)
 
 
 class Bundle(Section):
@@ -182,6 +202,8 @@ class Config(Section):
     models: Models = Models()
     bundle: Bundle = Bundle()
     promotion: Promotion = Promotion()
+    backtest: Backtest = Backtest()
+    value: Value = Value()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
@@ -194,9 +216,8 @@ class Config(Section):
     @property
     def recipe_hash(self) -> str:
         """Hash of all that changes what is learnt; where results go and how they are served does not."""
-        part = self.model_dump(
-            mode="json", by_alias=True, exclude={"out", "tracking", "service", "simulate", "promotion"}
-        )
+        apart = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value"}
+        part = self.model_dump(mode="json", by_alias=True, exclude=apart)
         part["models"].pop("threads")
         # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.
         for key in ("folder", "ends", "attributes"):

@@ -11,6 +11,8 @@ import polars as pl
 
 from churn_clv import metrics
 from churn_clv.metrics import Array
+from churn_clv.models.linear import Linear, squeezed
+from churn_clv.models.predict import sigmoid
 
 
 @dataclass(frozen=True)
@@ -48,15 +50,39 @@ def logistic(train: pl.DataFrame, churned: npt.ArrayLike, test: pl.DataFrame, co
     nulls take the training median beside a 0/1 column that marks them, all is scaled to mean 0 and deviation 1, and
     the ridge penalty is scikit-learn's default (C = 1). ValueError where ``churned`` holds one class.
     """
+    fitted = fit_linear(_raw(train, columns), np.asarray(churned, dtype=np.float64))
+    return Rung("logistic", sigmoid(fitted.margin(_raw(test, columns))), True, None)
+
+
+def fit_linear(values: Array, churned: Array) -> Linear:
+    """Ridge logistic regression (scikit-learn's default, C = 1) of ``churned`` (rows,) on (rows, columns).
+
+    Columns are squeezed and scaled to deviation 1, nulls take the training median beside a 0/1 column that marks them.
+    ValueError where ``churned`` holds one class.
+    """
     from sklearn.linear_model import LogisticRegression  # here: only the lab has scikit-learn
 
-    y = np.asarray(churned, dtype=np.float64)
-    if len(np.unique(y)) != 2:
-        raise ValueError(f"logistic needs churners and stayers to learn from, found {y.sum():.0f} of {len(y)} churned")
-    x, wanted = _design(_raw(train, columns), _raw(test, columns))
+    if len(np.unique(churned)) != 2:
+        found = f"{churned.sum():.0f} of {len(churned)} churned"
+        raise ValueError(f"logistic needs churners and stayers to learn from, found {found}")
+    unknown = np.isnan(values)
+    known = ~unknown.all(axis=0)  # a column that training never saw says nothing
+    marked = known & unknown.any(axis=0)
+    middle = np.zeros(values.shape[1])
+    middle[known] = np.nanmedian(squeezed(values[:, known]), axis=0)
+    filled = np.where(unknown, middle, squeezed(values))
+    full = np.hstack((filled[:, known], unknown[:, marked].astype(np.float64)))
+    mean, spread = full.mean(axis=0), full.std(axis=0)
+    varies = spread > 1e-9 * np.maximum(1.0, np.abs(full).max(axis=0))
     # Newton's steps with a Cholesky factor: a dozen suffice however collinear the columns, lbfgs needs hundreds.
-    model = LogisticRegression(solver="newton-cholesky", max_iter=200).fit(x, y)
-    return Rung("logistic", np.asarray(model.predict_proba(wanted)[:, 1], dtype=np.float64), True, None)
+    model = LogisticRegression(solver="newton-cholesky", max_iter=200)
+    model.fit((full - mean)[:, varies] / spread[varies], churned)
+    raw = np.zeros(full.shape[1])
+    raw[varies] = model.coef_[0] / spread[varies]
+    weight, missing = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    weight[known], missing[marked] = raw[: known.sum()], raw[known.sum() :]
+    level = float(model.intercept_[0]) - float((raw * mean).sum()) + float((weight * middle).sum())
+    return Linear(level, tuple(middle.tolist()), tuple(weight.tolist()), tuple(missing.tolist()))
 
 
 def metrics_of(rung: Rung, churned: npt.ArrayLike, spend: npt.ArrayLike | None) -> dict[str, float | None]:
@@ -84,22 +110,3 @@ def complete(matrix: pl.DataFrame, column: str) -> Array:
 def _raw(matrix: pl.DataFrame, columns: Sequence[str]) -> Array:
     """The columns as (rows, columns) float64, NaN where null."""
     return np.asarray(matrix.select(pl.col(columns).cast(pl.Float64)).to_numpy())
-
-
-def _design(train: Array, test: Array) -> tuple[Array, Array]:
-    """Both matrices squeezed, filled and scaled by what the first one shows."""
-    missing = np.isnan(train)
-    known = ~missing.all(axis=0)  # a column that training never saw says nothing
-    train, test, missing = train[:, known], test[:, known], missing[:, known]
-    marked = missing.any(axis=0)
-    squeezed = [np.sign(values) * np.log1p(np.abs(values)) for values in (train, test)]
-    middle = np.nanmedian(squeezed[0], axis=0)
-    full = [
-        np.hstack((np.where(np.isnan(values), middle, values), np.isnan(values[:, marked]).astype(np.float64)))
-        for values in squeezed
-    ]
-    spread = full[0].std(axis=0)
-    varies = spread > 1e-9 * np.maximum(1.0, np.abs(full[0]).max(axis=0))
-    mean = full[0].mean(axis=0)
-    first, second = ((values - mean)[:, varies] / spread[varies] for values in full)
-    return first, second

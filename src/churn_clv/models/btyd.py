@@ -19,6 +19,7 @@ import polars as pl
 from churn_clv.metrics import Array
 from churn_clv.models import tables
 from churn_clv.models.baseline import Rung, complete
+from churn_clv.models.renewal import Renewal
 
 TIMING = ("purchase_days", "days_since_first_purchase", "days_since_last_purchase")
 MONEY = ("mean_order_value", "order_value_first")
@@ -61,8 +62,27 @@ class Fit:
     penalised: bool = False
 
 
-def rung(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int) -> tuple[Rung, str]:
+def renewal(fit: Fit) -> Renewal:
+    """What a bundle carries of a fit."""
+    return Renewal("MBG/NBD" if fit.name == "MBG/NBD" else "BG/NBD", fit.r, fit.alpha, fit.a, fit.b)
+
+
+def fitted(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int) -> Fit | None:
+    """The transaction model of ``everyone`` that holds for ``test`` (both with ``TIMING``); None where none does."""
+    bought = everyone.filter(pl.col("purchase_days") > 0)
+    if bought.is_empty() or test.is_empty():
+        return None
+    simple = tables.lifetime_rate(test, horizon_days, bought)
+    assert simple.churn_score is not None
+    return transactions(
+        histories(bought), histories(test), horizon_days / DAYS, float(-np.log(simple.churn_score).sum())
+    )
+
+
+def rung(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int, fit: Fit | None = None) -> tuple[Rung, str]:
     """Predictions for the rows of ``test``, learnt from the histories of ``everyone``, and what was fitted.
+
+    ``fit`` saves the fitting where ``fitted`` has been called on the same rows.
 
     Both hold ``TIMING``, and ``MONEY`` where the log has amounts, as of one cutoff; those of ``everyone`` without a
     purchase day are left out, and no label is learnt from. The churn probability is P(no purchase in the horizon),
@@ -74,7 +94,7 @@ def rung(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int) -> tuple
     weeks, wanted = horizon_days / DAYS, histories(test)
     simple = tables.lifetime_rate(test, horizon_days, bought)
     assert simple.churn_score is not None
-    fit = transactions(histories(bought), wanted, weeks, float(-np.log(simple.churn_score).sum()))
+    fit = fit or transactions(histories(bought), wanted, weeks, float(-np.log(simple.churn_score).sum()))
     if fit is None:
         return replace(simple, name="btyd"), "no fit of BG/NBD or MBG/NBD held: lifetime rate x shrunk mean order value"
     text = f"{fit.name}{', penalised' if fit.penalised else ''} (log-likelihood {fit.log_likelihood:,.1f})"

@@ -6,6 +6,7 @@ numpy elementwise code for a batch and for one customer (contract K2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,17 +14,50 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_clv.models.linear import Linear
+from churn_clv.models.renewal import Renewal
+
 Floats = NDArray[np.float64]
-Kind = Literal["probability", "amount"]
+Kind = Literal["hazard", "amount"]
+
+# The feature that a hazard booster has beside the matrix: which part of the horizon is asked about, from 0.
+PART = "horizon_part"
+# Nobody is certain to stay or to leave; logits and logarithms stay finite.
+CERTAIN = 1e-9
+SPEND_IF_ACTIVE = "spend_if_active"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What else has a say in P(no purchase in the horizon): a weighted mean of probabilities.
+
+    The shares of the two models are of 1; the booster has the rest. Where the renewal model knows nothing (a customer
+    who never bought) its share is the booster's.
+    """
+
+    renewal: Renewal | None
+    renewal_share: float
+    linear: Linear | None
+    linear_share: float
+
+    def mixed(self, own: Floats, values: Floats, columns: Sequence[str], days: int) -> Floats:
+        """The mean with the booster's ``own`` probabilities (rows,); ``values`` (rows, features)."""
+        said = own if self.linear is None else sigmoid(self.linear.margin(values))
+        given = own if self.renewal is None else self.renewal.curve(values, columns, [days])[0]
+        return pooled(own, said, self.linear_share, given, self.renewal_share)
 
 
 @dataclass(frozen=True)
 class Head:
-    """One booster and the map from its margin to a number.
+    """One booster and the map from its margins to a number.
 
-    probability: sigmoid(intercept + slope * margin), the logistic calibration map (definition D15).
+    hazard: the booster gives, for each part of the horizon (``edges`` are the parts' ends in days), the log-odds of a
+    purchase in it after none before. Multiplying the complements gives P(no purchase by each edge). At the horizon it
+    is pooled with a renewal model's and a logistic regression's (``pool``), then mapped by
+    sigmoid(intercept + slope * logit); the other edges follow by one power of the survival curve, so that they never
+    contradict it (definition D16).
     amount: scale * exp(intercept + slope * margin) in major units; ``scale`` is the training constant that money
-    was divided by (definition D24).
+    was divided by (definition D24), ``weight`` the head's share in expected spend (``answers``).
     """
 
     target: str
@@ -33,25 +67,117 @@ class Head:
     intercept: float = 0.0
     slope: float = 1.0
     scale: float = 1.0
+    edges: tuple[int, ...] = ()
+    pool: Pool | None = None
+    weight: float = 1.0
 
     def margin(self, values: Floats) -> Floats:
-        """Raw scores of shape (rows,); ``values`` has shape (rows, features), NaN where unknown."""
-        if values.shape[0] == 0:
-            return np.empty(0)
-        # LightGBM ignores column names here: the caller hands the columns in the bundle's order.
-        raw = self.booster.predict(values, raw_score=True, num_threads=1 if values.shape[0] < 2000 else 2)
-        return np.ascontiguousarray(raw, dtype=np.float64)
+        """Raw scores, (rows,) or for a hazard (parts, rows); ``values`` is (rows, features), NaN where unknown."""
+        if self.kind == "amount":
+            return raw_margin(self.booster, values)
+        return part_margins(self.booster, values, len(self.edges))
 
     def predict(self, values: Floats) -> Floats:
-        """Probabilities, or money in major units, of shape (rows,)."""
-        return self.finish(self.margin(values))
+        """P(no purchase in the horizon), or money in major units; (rows,)."""
+        if self.kind == "hazard":
+            return np.asarray(self.curve(values)[-1])
+        return np.asarray(self.scale * np.exp(self.intercept + self.slope * self.margin(values)))
 
-    def finish(self, margin: Floats) -> Floats:
-        """The number that belongs to a margin."""
-        mapped = self.intercept + self.slope * margin
-        if self.kind == "probability":
-            return sigmoid(mapped)
-        return self.scale * np.exp(mapped)
+    def curve(self, values: Floats) -> Floats:
+        """P(no purchase by each of ``edges``), falling; (edges, rows)."""
+        raw = survival(self.margin(values))
+        last = raw[-1]
+        if self.pool is not None:
+            last = self.pool.mixed(last, values, self.booster.feature_name(), self.horizon_days)
+        return through(raw, mapped(last, self.intercept, self.slope))
+
+
+def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | None]:
+    """Churn curve (edges, rows) and expected spend (rows,), or None without a spend head.
+
+    Expected spend is the weighted mean of the direct model and of P(active) x spend if active.
+    """
+    curve, money = np.empty((1, 0)), None
+    for head in heads:
+        if head.kind == "hazard":
+            curve = head.curve(values)
+        else:
+            part = head.predict(values) * head.weight
+            if head.target == SPEND_IF_ACTIVE:
+                part = part * (1 - curve[-1])
+            money = part if money is None else money + part
+    return curve, money
+
+
+def raw_margin(booster: lgb.Booster, values: Floats, trees: int | None = None) -> Floats:
+    """The booster's raw scores of its first ``trees`` trees (default: all); (rows,)."""
+    if values.shape[0] == 0:
+        return np.empty(0)
+    # LightGBM ignores column names here: the caller hands the columns in the bundle's order.
+    threads = 1 if values.shape[0] < 2000 else 2
+    raw = booster.predict(values, raw_score=True, num_threads=threads, num_iteration=trees or -1)
+    return np.ascontiguousarray(raw, dtype=np.float64)
+
+
+def part_margins(booster: lgb.Booster, values: Floats, parts: int, trees: int | None = None) -> Floats:
+    """Raw scores of a hazard booster for each part of the horizon; (parts, rows)."""
+    rows = values.shape[0]
+    if rows == 0:
+        return np.empty((parts, 0))
+    long = np.empty((parts, rows, values.shape[1] + 1))
+    long[:, :, :-1] = values
+    long[:, :, -1] = np.arange(parts)[:, None]
+    return raw_margin(booster, long.reshape(parts * rows, -1), trees).reshape(parts, rows)
+
+
+# From here on every operation is on whole contiguous rows of one number per customer: numpy picks other code for other
+# strides, whose last bit may differ, and one customer must come out as in a batch.
+def survival(margins: Floats) -> Floats:
+    """P(no purchase by the end of each part) from the log-odds of one in it; (parts, rows)."""
+    stay = sigmoid(-margins)
+    for part in range(1, len(stay)):
+        stay[part] *= stay[part - 1]
+    return np.clip(stay, CERTAIN, 1 - CERTAIN)
+
+
+def pooled(own: Floats, said: Floats, said_share: float, given: Floats, given_share: float) -> Floats:
+    """Weighted mean of three probabilities (rows,); where ``given`` is NaN its share is that of ``own``."""
+    known = np.where(np.isnan(given), own, given)
+    mean = (1 - said_share - given_share) * own + said_share * said + given_share * known
+    return np.clip(mean, CERTAIN, 1 - CERTAIN)
+
+
+def mapped(probability: Floats, intercept: float, slope: float) -> Floats:
+    """sigmoid(intercept + slope * logit) of probabilities (rows,): the calibration map."""
+    return np.clip(sigmoid(intercept + slope * logit(probability)), CERTAIN, 1 - CERTAIN)
+
+
+def through(curve: Floats, last: Floats) -> Floats:
+    """A survival curve (edges, rows) led to another ``last`` value (rows,), the others in proportion.
+
+    Proportional hazards: every value is raised to the one power that takes the last one there.
+    """
+    out = np.empty_like(curve)
+    out[-1] = last
+    power = np.log(last) / np.log(curve[-1])
+    for part in range(len(curve) - 1):
+        out[part] = np.clip(np.exp(power * np.log(curve[part])), last, 1 - CERTAIN)
+    return out
+
+
+def beyond(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
+    """P(no purchase in ``days``), which lie beyond the last edge: the horizon's chance chained; (rows,). Extrapolated.
+
+    A constant chance per day after the horizon; the customers who stay silent are in truth ever less likely to come.
+    """
+    if days <= edges[-1]:
+        raise ValueError(f"{days} days do not lie beyond the horizon of {edges[-1]}")
+    return np.asarray(np.exp(np.log(curve[-1]) * (days / edges[-1])))
+
+
+def logit(p: Floats) -> Floats:
+    """log(p / (1 - p))."""
+    return np.asarray(np.log(p) - np.log1p(-p))
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -44,7 +44,7 @@ def check(log: Log, settings: config.Config) -> Readiness:
     """
     findings: list[Finding] = []
     refused = _refused(log, settings, findings)
-    targets = {n: t for n, t in settings.targets.items() if n not in refused and n in training.KINDS}
+    targets = {n: t for n, t in settings.targets.items() if n not in refused and n in training.TARGETS}
     small = thin(log, targets)
     plan = _plan(log, settings, findings)
     definitions = _definitions(log, settings, plan, findings)
@@ -67,7 +67,7 @@ def check(log: Log, settings: config.Config) -> Readiness:
 def _refused(log: Log, settings: config.Config, findings: list[Finding]) -> dict[str, str]:
     """The targets that the log or this version cannot answer, with why."""
     refused = labels.refused(settings.targets, tuple(log.starts), tuple(sorted(log.columns)))
-    refused |= {name: "it is not declared under targets" for name in training.KINDS if name not in settings.targets}
+    refused |= {name: "it is not declared under targets" for name in training.TARGETS if name not in settings.targets}
     for name, target in settings.targets.items():
         if target.horizon_days not in (None, settings.timeline.horizon_days):
             refused[name] = "its horizon_days is not timeline.horizon_days, the one horizon that this version trains"

@@ -40,7 +40,7 @@ class Outcome:
     @property
     def slices(self) -> dict[str, pl.DataFrame]:
         """The rows of the other slices, by role."""
-        roles = {"train": self.plan.train, "stopping": (self.plan.stopping,), "calibration": (self.plan.calibration,)}
+        roles = {"train": self.plan.train, "validation": self.plan.origins}
         return {role: self.early.filter(pl.col("cutoff").is_in(list(cutoffs))) for role, cutoffs in roles.items()}
 
     def count(self, rows: pl.DataFrame, target: str, wanted: float | None = None) -> int:
@@ -74,7 +74,7 @@ def outcome(log: Log, targets: dict[str, config.Target], plan: Plan, definitions
     horizon, within = plan.horizon_days, training.CONFIRM_HORIZONS * plan.horizon_days
     newest = log.ends - dt.timedelta(days=horizon + within)
     matured = set([c for c in plan.all_cutoffs if c <= newest][-1:])
-    cutoffs = sorted({*plan.train, plan.stopping, plan.calibration, plan.test} | matured)
+    cutoffs = sorted({*plan.train, *plan.origins, plan.test} | matured)
     pairs = eligible(log, cutoffs, definitions)
     rows = _labelled(log, pairs, targets, horizon, None)
     # Without late news both views agree, and the second costs nothing.

@@ -168,11 +168,24 @@ def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnin
         churn_probability=row.get("churn_probability"),
         percentile_in_reference=row.get("percentile_in_reference"),
         churn_band=row.get("churn_band"),
+        churn_probability_by_days=_by_days(row, bundle),
+        loss_probability=row.get("loss_probability"),
+        reliability=row.get("reliability"),
         base_rate=bundle.base_rate,
         expected_spend=row.get("expected_spend"),
+        expected_spend_low=row.get("expected_spend_low"),
+        expected_spend_high=row.get("expected_spend_high"),
         model_version=bundle.version,
         warnings=warnings,
     )
+
+
+def _by_days(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
+    """The chance of no purchase by each part of the horizon; None for customers who get no predictions."""
+    if row.get("churn_probability") is None:
+        return None
+    parts = {str(days): row[f"churn_probability_{days}d"] for days in bundle.edges[:-1]}
+    return parts | {str(bundle.horizon_days): row["churn_probability"]}
 
 
 def _problem(place: Location, message: str, kind: str) -> Problem:

@@ -174,8 +174,25 @@ class Prediction(Answer):
         float | None, Field(ge=0, le=100, description="Rank among those at the model's test; higher is riskier.")
     ]
     churn_band: str | None
+    churn_probability_by_days: Annotated[
+        dict[str, float] | None, Field(description="Of no purchase in the first so many days; falls with the days.")
+    ]
+    loss_probability: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Of no purchase in the horizon nor in the confirmation window after it; "
+            "null where the log was too short to learn it.",
+        ),
+    ]
+    reliability: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="How much is known: 1, 2-3, 4+ purchase days.")
+    ]
     base_rate: Annotated[float, Field(ge=0, le=1, description="Share without a purchase at the model's test.")]
     expected_spend: Annotated[float | None, Field(ge=0, description="Net money in the horizon, major units.")]
+    expected_spend_low: Annotated[float | None, Field(ge=0, description="At most 10% of customers come to less.")]
+    expected_spend_high: Annotated[float | None, Field(ge=0, description="10% of customers come to more.")]
     model_version: str
     warnings: list[Warned]
 

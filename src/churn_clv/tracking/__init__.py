@@ -7,7 +7,7 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 from churn_clv.tracking import quiet as quiet
 from churn_clv.tracking.question import check_same_question
 from churn_clv.tracking.registry import Champion, champion, fetch, promote, register
-from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_run
+from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
 from churn_clv.tracking.store import prepare
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "fetch",
     "keep_document",
     "keyed_predictions",
+    "log_backtest",
     "log_run",
     "prepare",
     "promote",

@@ -61,6 +61,38 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
     return run_id
 
 
+def log_backtest(config: Config, document: dict[str, Any], folder: Path) -> str:
+    """Record one backtest; returns the run's id. ``folder`` holds its report, which becomes the run's artifacts.
+
+    Metric keys: ``churn_auroc`` the recipe's mean over the cutoffs, ``worst/churn_auroc`` its worst, and
+    ``logistic/churn_auroc`` a rung's mean.
+    """
+    client, ladder = connect(config), document["ladder"]
+    version, code = code_version()
+    tags = {
+        "kind": "backtest",
+        "dataset": config.dataset,
+        "recipe_hash": config.recipe_hash,
+        "final": str(document["final"]),
+        "cutoffs": ", ".join(document["cutoffs"]),
+        "code_version": version,
+        "code_hash": code,
+        "mlflow.source.name": "churn-clv backtest",
+        "mlflow.source.type": "LOCAL",
+    }
+    name = f"{config.registered_name} backtest {document['cutoffs'][-1]}"
+    run_id = str(client.create_run(experiment(config), tags=tags, run_name=name).info.run_id)
+    with _ended(client, run_id):
+        now = int(time.time() * 1000)
+        found = {f"worst/{k}": v for k, v in ladder[0]["worst"].items()}
+        for row in ladder:
+            found |= {k if row["rung"] == JUDGED else f"{row['rung']}/{k}": v for k, v in row["mean"].items()}
+        metrics = [Metric(k, float(v), now, 0) for k, v in found.items() if v is not None]
+        client.log_batch(run_id, metrics=metrics, params=_parameters(config))
+        client.log_artifacts(run_id, str(folder))
+    return run_id
+
+
 def keep_document(config: Config, run_id: str, document: dict[str, Any]) -> None:
     """Replace a run's document.json: run id, model version and verdict are known only after the run is recorded."""
     connect(config).log_text(run_id, _json(document), DOCUMENT)

@@ -7,20 +7,19 @@ Results go to stdout, progress and warnings to stderr. Exit codes (contract K13)
 from __future__ import annotations
 
 import errno
-import json
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from churn_clv import config
+from churn_clv.cli import _show
+from churn_clv.cli._show import err, out
 from churn_clv.errors import UserError
 
 USER_ERROR, NOT_PROMOTED = 2, 3
@@ -34,10 +33,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# Piped output is not cut to 80 columns: tables would lose their words.
-WIDE = None if sys.stdout.isatty() else 132
-out = Console(highlight=False, soft_wrap=True, width=WIDE)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Configs = Annotated[list[Path], typer.Argument(help="YAML overlays on the defaults, merged left to right.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -88,16 +83,16 @@ def check(configs: Configs, as_json: Json = False) -> None:
     report = readiness.check(log, settings)
     document = readiness.as_document(report)
     if as_json:
-        _print_json(document)
+        _show.print_json(document)
     else:
-        _print_readiness(document)
+        _show.print_readiness(document)
     if not report.ready:
         raise typer.Exit(USER_ERROR)
 
 
 @app.command()
 def plan(configs: Configs, as_json: Json = False) -> None:
-    """Show the temporal plan: which cutoffs train, stop, calibrate and test."""
+    """Show the temporal plan: which cutoffs train, validate and test."""
     from churn_clv import timeline
 
     settings = config.load(*configs)
@@ -106,10 +101,10 @@ def plan(configs: Configs, as_json: Json = False) -> None:
         raise UserError("the log has no 'purchase' events. Map event_type to 'purchase'.")
     found = timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
     if as_json:
-        _print_json({"plan": found.rows(), "note": found.note, "horizon_days": found.horizon_days})
+        _show.print_json({"plan": found.rows(), "note": found.note, "horizon_days": found.horizon_days})
     else:
-        _print_rows("Temporal plan", found.rows())
-        _note(found.note)
+        _show.print_rows("Temporal plan", found.rows())
+        _show.print_note(found.note)
 
 
 @app.command()
@@ -130,9 +125,9 @@ def advise(
     figures.save({path.stem: advice_figure.draw(found)}, path.parent)
     document = advice.as_document(found) | {"picture": str(path)}
     if as_json:
-        _print_json(document)
+        _show.print_json(document)
     else:
-        _print_advice(document)
+        _show.print_advice(document)
 
 
 @app.command()
@@ -143,11 +138,41 @@ def train(configs: Configs, as_json: Json = False) -> None:
     settings = config.load(*configs)
     document = _timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say))
     if as_json:
-        _print_json(document)
+        _show.print_json(document)
     else:
-        _print_training(document, settings)
+        _show.print_training(document, settings)
     if not document["promoted"]:
         raise typer.Exit(NOT_PROMOTED)
+
+
+@app.command()
+def backtest(
+    configs: Configs,
+    final: Annotated[bool, typer.Option(help="Judge at the newest cutoffs; each such look is logged.")] = False,
+    folder: Annotated[Path | None, typer.Option("--out", help="Report; default: <out>/backtest/<data set>.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run the recipe up to several earlier cutoffs and judge it at each beside every rung."""
+    from churn_clv import backtest as rolling
+    from churn_clv import events, report, tracking
+
+    settings = config.load(*configs)
+
+    def work(say: Callable[[str], None]) -> dict[str, Any]:
+        tracking.prepare(settings)
+        say("reading the log")
+        document = rolling.run(settings, events.read_log(settings), final, say)
+        say("drawing the report")
+        page = report.write(document, folder or rolling.looks_file(settings).parent)
+        say("recording the run in MLflow")
+        run_id = tracking.log_backtest(settings, document, page.parent)
+        return document | {"report": str(page), "run_id": run_id}
+
+    document = _timed(work)
+    if as_json:
+        _show.print_json(document)
+    else:
+        _show.print_backtest(document)
 
 
 @app.command()
@@ -177,7 +202,7 @@ def publish(
             err.print(f"[bold red]error:[/] {escape(str(error))}")
         if sha is not None and sha != last:
             if as_json:
-                _print_json({"bundle_version": sha, "folder": str(settings.bundles_folder)})
+                _show.print_json({"bundle_version": sha, "folder": str(settings.bundles_folder)})
             else:
                 out.print(f"{settings.bundles_folder}/CURRENT is bundle {sha[:16]}.")
         if not follow:
@@ -212,9 +237,9 @@ def score(
 
     document = _timed(work)
     if as_json:
-        _print_json(document)
+        _show.print_json(document)
     else:
-        _print_scoring(document)
+        _show.print_scoring(document)
 
 
 @app.command()
@@ -243,13 +268,13 @@ def simulate(
     settings = config.load(*configs)
     document = _timed(lambda say: benchmark.simulate(settings, judge, say))
     if as_json:
-        _print_json(document)
+        _show.print_json(document)
         return
     out.print(
         f"{document['customers']:,} customers until {document['ends']}; log and truth are in {document['folder']}"
     )
     if judge:
-        _print_rows(f"Out of time, {document['judged']['n']:,} eligible customers", document["judged"]["scores"])
+        _show.print_rows(f"Out of time, {document['judged']['n']:,} eligible customers", document["judged"]["scores"])
         share = document["judged"]["share_of_the_way"]
         out.print(f"The model goes {share:.1%} of the way from chance to the best score that the history allows.")
     else:
@@ -271,18 +296,17 @@ def list_features(
     definitions = timeline.define(log, settings, as_of=log.ends)
     entries, absent = bundle.feature_entries(definitions), families.left_out(definitions)
     if as_json:
-        _print_json({"features": entries, "families_left_out": absent})
+        _show.print_json({"features": entries, "families_left_out": absent})
     elif markdown:
         sys.stdout.write(families.as_markdown(definitions))
     else:
-        _print_rows(
+        _show.print_rows(
             f"{len(entries)} features", [{k: e[k] for k in ("name", "family", "meaning", "nulls")} for e in entries]
         )
         for family, why in absent.items():
             out.print(f"left out: {family} ({why})")
 
 
-# --- progress and output ------------------------------------------------------------------------
 def _timed(work: Callable[[Callable[[str], None]], Any]) -> Any:
     """Run ``work`` with a function that reports its stages on stderr with the seconds since the start."""
     began = time.monotonic()
@@ -330,192 +354,3 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(f"{host}:{port} cannot be used ({error.strerror}). Set service.port to another.") from None
-
-
-def _print_json(document: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(document, indent=2, default=str, allow_nan=False) + "\n")
-
-
-def _print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    for name in rows[0]:
-        numeric = isinstance(rows[0][name], int | float) and not isinstance(rows[0][name], bool)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(escape(_cell(v)) for v in row.values()))
-    out.print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
-
-
-def _note(text: str | None) -> None:
-    if text:
-        out.print(escape(text))
-
-
-LADDER_COLUMNS = {
-    "churn_auroc": "AUC", "churn_log_loss": "log loss", "churn_ece": "ECE", "churn_lift_top_decile": "lift",
-    "spend_gini": "Gini", "spend_mae": "MAE", "spend_tweedie_deviance": "Tweedie", "spend_total_ratio": "total",
-}  # fmt: skip
-FORMATS = {"spend_mae": "{:.2f}", "spend_tweedie_deviance": "{:.2f}", "churn_lift_top_decile": "{:.2f}",
-           "spend_total_ratio": "{:.2f}"}  # fmt: skip
-
-
-# The document calls this run's judged recipe "champion" whether it is promoted or not; people would misread that.
-RUNGS = {"champion": "this run", "current_champion": "current champion"}
-
-
-def _print_training(document: Mapping[str, Any], settings: config.Config) -> None:
-    if document["plan"]:
-        _print_rows("Temporal plan", document["plan"])
-    _note(document.get("plan_note"))
-    _print_data(document["data"])
-    _print_ladder(document["ladder"])
-    verdict, _, why = document["why"].partition(":")
-    out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
-    out.print(
-        f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
-        f"bundle {str(document['bundle_version'])[:16]}"
-    )
-
-
-def _print_data(data: Mapping[str, Any]) -> None:
-    out.print(
-        f"\n{data['rows']:,} events of {data['customers']:,} customers, {data['first_day']} to {data['ends']}; "
-        f"{data['features']} features; {data['eligible_at_test']:,} of {data['known_at_test']:,} known customers are "
-        f"eligible at the test cutoff; {data['new_customers_in_test_window']:,} new ones come in its window."
-    )
-    rate = data["label_return_rate"]
-    if rate is not None:
-        word = "lapse, not churn: they pause" if rate > 0.2 else "most stay away"
-        out.print(
-            f"{rate:.0%} of those labelled churned buy again within the next "
-            f"{data['label_return_within_days'] / 7:.0f} weeks ({word})."
-        )
-    for family, why in data["families_left_out"].items():
-        out.print(f"family left out: {family} ({escape(why)})")
-    for target, why in data["targets_refused"].items():
-        out.print(f"[bold]target refused[/]: {target} ({escape(why)})")
-
-
-def _print_ladder(ladder: Sequence[Mapping[str, Any]]) -> None:
-    n, rate = ladder[0]["metrics"]["n"], ladder[0]["metrics"]["churn_rate"]
-    table = Table(title=f"\nOut of time: {n:,} customers, {rate:.1%} churned", title_justify="left", title_style="bold")
-    table.add_column("rung")
-    for head in LADDER_COLUMNS.values():
-        table.add_column(head, justify="right")
-    for rung in ladder:
-        values = [rung["metrics"][key] for key in LADDER_COLUMNS]
-        cells = [
-            "-" if v is None else FORMATS.get(k, "{:.4f}").format(v)
-            for k, v in zip(LADDER_COLUMNS, values, strict=True)
-        ]
-        table.add_row(RUNGS.get(rung["rung"], rung["rung"]), *cells)
-    out.print(table)
-    floor = ladder[0]["metrics"]["churn_ece_floor"]
-    if floor is not None:
-        out.print(f"A perfectly calibrated model of this size shows an ECE of {floor:.4f}.")
-
-
-def _print_scoring(document: Mapping[str, Any]) -> None:
-    out.print(
-        f"{document['rows']:,} customers known at {document['cutoff']}, {document['eligible']:,} eligible "
-        f"(others: {document['reasons'] or 'none'}); bands {document['bands']}"
-    )
-    if document["expected_spend_total"] is not None:
-        out.print(
-            f"expected spend of the next {document['horizon_days']} days: {document['expected_spend_total']:,.2f} "
-            f"{document['currency']}"
-        )
-    if document["in_sample"]:
-        out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
-    out.print(f"written to {document['path']}" + (" and scores.csv beside it" if document["csv"] else ""))
-
-
-def _print_readiness(document: Mapping[str, Any]) -> None:
-    for finding in document["findings"]:
-        colour = {"error": "red", "warning": "yellow"}.get(finding["severity"], "dim")
-        where = ", ".join(str(finding[k]) for k in ("source", "column", "where") if finding[k])
-        out.print(
-            f"[{colour}]{finding['severity']:8}[/] {escape(finding['found'])}{escape(f' ({where})' if where else '')}"
-        )
-        out.print(f"         {escape(finding['do'])}", style="dim")
-    if document["plan"]:
-        _print_rows("\nTemporal plan", document["plan"])
-    _note(document["plan_note"])
-    for notice in document["notices"]:
-        out.print(escape(notice), style="dim")
-    for target in document["targets"]:
-        word = "[green]ready[/]" if target["ready"] else "[red]not ready[/]"
-        out.print(f"{word} for {target['target']}" + escape("".join(f": {w}" for w in target["why_not"][:1])))
-
-
-MISSES = {"plan": "plan", "return": "return", "base_rate": "base rate", "classes": "300 of each"}
-ADVICE_COLUMNS = (
-    "return: of those silent for the whole window, the share that buys within two horizons. churned, stayed: the "
-    "fewest at any cutoff.\ncome back: of the churned, the share that buys within the two horizons after. train: "
-    "training cutoffs."
-)
-
-
-def _print_advice(document: Mapping[str, Any]) -> None:
-    chosen, own = document["chosen"], document["configured"]
-    if document["horizons"]:
-        _print_rows(
-            "Horizons in whole weeks, each with its activity window", [_advised(h) for h in document["horizons"]]
-        )
-    if chosen:
-        out.print(
-            f"[bold]horizon_days: {chosen['horizon_days']}, active_within_days: {chosen['active_within_days']}[/] "
-            f"({_measured(chosen)})."
-        )
-    else:
-        out.print("[bold]no such horizon[/]")
-    out.print(escape(document["reason"]))
-    near = document["nearest"]
-    if near:
-        out.print(f"Nearest: {_pair(near)}: {'; '.join(near['misses'].values())}.")
-    verdict = "; ".join(own["misses"].values()) or "fine"
-    out.print(escape(f"Your config: {_pair(own)}: {_measured(own)}: {verdict}"))
-    out.print(f"picture: {document['picture']}")
-
-
-def _advised(horizon: Mapping[str, Any]) -> dict[str, str]:
-    """A horizon as a row of the table; what it misses in a word each, as the numbers stand beside."""
-    passed = "holds at every cutoff" if horizon["firm"] else "acceptable"
-    return {
-        "horizon": str(horizon["horizon_days"]),
-        "active": _cell(horizon["active_within_days"]),
-        "return": _share(horizon["return_share"]),
-        "base rate": _share(horizon["base_rate"]),
-        "churned": f"{horizon['churned']:,}",
-        "stayed": f"{horizon['stayed']:,}",
-        "come back": _share(horizon["come_back"]),
-        "train": str(horizon["train_cutoffs"]),
-        "backtest": "fits" if horizon["backtest_fits"] else "-",
-        "verdict": "misses " + ", ".join(MISSES[m] for m in horizon["misses"]) if horizon["misses"] else passed,
-    }
-
-
-def _pair(horizon: Mapping[str, Any]) -> str:
-    return f"horizon {horizon['horizon_days']}, active within {_cell(horizon['active_within_days'])}"
-
-
-def _measured(horizon: Mapping[str, Any]) -> str:
-    back, late = horizon["return_share"], horizon["come_back"]
-    parts = [f"base rate {_share(horizon['base_rate'])}", f"{_share(back)} buy again after such a silence"]
-    if late is not None:
-        parts.append(f"{_share(late)} of the churned come back" + (", so read lapse" if late > 0.2 else ""))
-    return "; ".join(parts)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.0%}"
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,151 @@
+"""A backtest's document with made-up numbers that no two places share, so that a test can tell where each went."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from churn_clv.metrics import METRIC_KEYS
+
+CUTOFFS = [dt.date(2017, 8, 7) + dt.timedelta(days=14 * k) for k in range(6)]
+PLAIN = dict.fromkeys((*METRIC_KEYS, "churn_empc", "spend_rmse_winsorised"))
+BASE = {
+    "churn_auroc": 0.8612, "churn_average_precision": 0.5523, "churn_log_loss": 0.2834, "churn_brier": 0.0876,
+    "churn_ece": 0.0152, "churn_ece_floor": 0.0131, "churn_lift_top_decile": 3.91, "churn_rate": 0.1354,
+    "spend_mae": 75.13, "spend_rmse": 131.7, "spend_wape": 0.4419, "spend_total_ratio": 1.013,
+    "spend_tweedie_deviance": 8.64, "spend_spearman": 0.8021, "spend_gini": 0.8317, "spend_decile_mape": 0.0811,
+    "spend_top_decile_share": 0.3312, "churn_empc": 4.217, "spend_rmse_winsorised": 118.4,
+}  # fmt: skip
+CHURN = [key for key in BASE if key.startswith("churn_")]
+PROBABILITY = {"churn_log_loss", "churn_brier", "churn_ece", "churn_ece_floor"}
+# how much worse each rung is, and which heads it has
+RUNGS = {
+    "champion": (0.0, True, True, True), "recency_rule": (0.11, True, False, False),
+    "last_horizon_spend": (0.08, False, False, True), "lifetime_rate": (0.05, True, True, True),
+    "rfm_cells": (0.06, True, True, True), "logistic": (0.006, True, True, False), "btyd": (0.03, True, True, True),
+    "single_snapshot": (0.013, True, True, True),
+}  # fmt: skip
+WORSE_BY = {"churn_auroc": -1.0, "churn_lift_top_decile": -9.0, "spend_gini": -0.7, "churn_log_loss": 0.8,
+            "spend_mae": 150.0, "spend_tweedie_deviance": 40.0, "churn_ece": 0.4}  # fmt: skip
+
+
+def values(name: str, place: int = 0) -> dict[str, Any]:
+    """A rung's metrics at one cutoff; None where it has no such head."""
+    worse, ranks, probability, money = RUNGS[name]
+    shift = worse + 0.004 * ((place * 7) % 5 - 2)
+    found: dict[str, Any] = PLAIN | {k: v + shift * WORSE_BY.get(k, 0.1) for k, v in BASE.items()}
+    for key in BASE:
+        absent = not ranks if key in CHURN else not money
+        if absent or (key in PROBABILITY and not probability):
+            found[key] = None
+    return found | {"n": 2200 + 11 * place}
+
+
+def at_cutoffs(name: str) -> list[dict[str, Any]]:
+    rows = []
+    for place, cutoff in enumerate(CUTOFFS):
+        row = values(name, place)
+        if row["spend_total_ratio"] is not None:
+            row["spend_total_ratio"] = 0.93 + 0.031 * place
+        row |= {"spend_total_low": 0.9 if name == "champion" else None, "spend_total_high": None}
+        if name == "champion":
+            row["spend_total_high"] = 1.06
+        rows.append({"cutoff": cutoff, **row})
+    return rows
+
+
+def means(name: str) -> dict[str, Any]:
+    rows = [values(name, place) for place in range(len(CUTOFFS))]
+    return {k: None if rows[0][k] is None else sum(row[k] for row in rows) / len(rows) for k in rows[0]}
+
+
+def strata() -> list[dict[str, Any]]:
+    kinds = [("orders", "1", 61), ("orders", "2-3", 243), ("orders", "4+", 12901), ("rhythm", "on time", 9120),
+             ("rhythm", "overdue", 4085), ("attribute:demographics.age", "25-34", 1403),
+             ("attribute:demographics.age", "65+", 905)]  # fmt: skip
+    return [
+        {"by": by, "stratum": stratum, "n": n, "churn_rate": 0.41 - 0.051 * k, "churn_skill": 0.281 - 0.043 * k,
+         "spend_skill": 0.512 - 0.037 * k if k != 1 else -0.018, "churn_auroc": 0.701 + 0.017 * k,
+         "mean_churn_probability": 0.403 - 0.0507 * k}
+        for k, (by, stratum, n) in enumerate(kinds)
+    ]  # fmt: skip
+
+
+def comparison(rung: str, difference: float, verdict: str, half: float = 0.0043) -> dict[str, Any]:
+    low, high = difference - half, difference + half
+    return {"rung": rung, "difference": difference, "low": low, "high": high, "verdict": verdict}
+
+
+def document(**over: Any) -> dict[str, Any]:
+    """The whole document; ``over`` replaces keys."""
+    gains = [0.37, 0.58, 0.71, 0.8, 0.87, 0.92, 0.955, 0.98, 0.994, 1.0]
+    return {
+        "dataset": "grocer", "horizon_days": 28, "active_within_days": 56, "currency": "USD", "final": False,
+        "development_until": "2017-11-13", "recipe_hash": "0123456789abcdef", "ends": dt.date(2018, 1, 1),
+        "cutoffs": CUTOFFS, "independent_cutoffs": 3, "label_return_rate": 0.8473, "label_return_within_days": 84,
+        "policies": [{"policy": "missing_customer", "source": "tills", "rows": 13579, "action": "dropped"}],
+        "ladder": [
+            {
+                "rung": name, "note": "BG/NBD diverged; MBG/NBD instead" if name == "btyd" else None,
+                "mean": means(name), "by_cutoff": at_cutoffs(name),
+                "worst": values(name, 4) | {"spend_total_ratio": 1.085 if RUNGS[name][3] else None},
+            }
+            for name in RUNGS
+        ],
+        "season": "unseen", "season_note": "labels cover 0.6 years before the newest test cutoff; a season needs two",
+        "strata": strata(),
+        "champion_minus_best": {
+            "churn_log_loss": comparison("logistic", -0.0048, "ahead"),
+            "churn_auroc": comparison("logistic", 0.0031, "level"),
+            "spend_tweedie_deviance": comparison("single_snapshot", 0.52, "behind", 0.31),
+            "spend_gini": comparison("single_snapshot", 0.0091, "ahead"),
+        },
+        "reliability": [
+            {"n": 1320, "mean_probability": p, "churn_rate": p * 0.97 + 0.004, "low": p * 0.93 - 0.004 * p,
+             "high": p * 1.05 + 0.013}
+            for p in (0.0121, 0.0202, 0.0313, 0.0454, 0.0655, 0.0926, 0.1317, 0.1938, 0.3149, 0.5421)
+        ],
+        "deciles": [
+            {"decile": k, "n": 1321, "expected_spend": 2.81 * 1.72**k, "spend": 2.63 * 1.735**k,
+             "churn_probability": 0.5 / k, "churn_rate": 0.49 / k}
+            for k in range(1, 11)
+        ],
+        "lift": [
+            {"share": (k + 1) / 10, "champion": gain, "recency_rule": gain**1.35, "logistic": gain**1.03,
+             "lifetime_rate": gain**1.2, "rfm_cells": gain**1.22, "btyd": gain**1.15, "single_snapshot": gain**1.05}
+            for k, gain in enumerate(gains)
+        ],
+        "choices": [
+            {"cutoff": cutoff, "churn_trees": 87 + k, "spend_trees": 143 + k, "fresh": bool(k % 2),
+             "linear_weight": 0.15 * k, "renewal_weight": 0.1 * k,
+             "two_part_weight": 0.5, "intercept": 0.017 * k, "slope": 0.981 + 0.007 * k, "validation_origins": 3}
+            for k, cutoff in enumerate(CUTOFFS)
+        ],
+        "intervals": [
+            {"cutoff": cutoff, "miss_above": 0.093 + 0.004 * k, "miss_below": 0.061 + 0.003 * k,
+             "worst_decile": 0.143 - 0.002 * k}
+            for k, cutoff in enumerate(CUTOFFS)
+        ],
+        "value": {"value": 38.5, "offer": 3.85, "contact": 0.39},
+        "looks": [{"at": "2018-02-03", "cutoffs": [str(CUTOFFS[-1])], "recipe_hash": "feedfacefeedface"}],
+        "seconds": 345.6,
+    } | over  # fmt: skip
+
+
+def without_spend() -> dict[str, Any]:
+    """The same where the log holds no money."""
+    plain = document()
+    for step in plain["ladder"]:
+        for row in (step["mean"], step["worst"], *step["by_cutoff"]):
+            row |= {key: None for key in row if key.startswith("spend_")}
+    compared = {k: v for k, v in plain["champion_minus_best"].items() if k.startswith("churn")}
+    return plain | {
+        "champion_minus_best": compared,
+        "deciles": [],
+        "intervals": [
+            row | {"miss_above": None, "miss_below": None, "worst_decile": None} for row in plain["intervals"]
+        ],
+        "strata": [row | {"spend_skill": None} for row in plain["strata"]],
+        "choices": [row | {"spend_trees": None} for row in plain["choices"]],
+        "value": None,
+    }
