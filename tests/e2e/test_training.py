@@ -198,7 +198,7 @@ def test_one_customer() -> None:
 def test_a_log_too_short_for_its_horizon() -> None:
     why = refused(log_of(every(20, 100, 50), 100))
     assert "the log covers 100 days" in why and "needs 112" in why
-    assert "a horizon of 25 days or less would fit" in why and "add 12 days" in why
+    assert "a horizon of 24 days or less would fit" in why and "add 12 days" in why
 
 
 def test_a_log_without_purchases() -> None:

@@ -18,7 +18,7 @@ from churn_clv.models.baseline import metrics_of
 
 DAY = dt.timedelta(days=1)
 QUICKER = sim.QUICK | {"max_rounds": 15}
-LINE = sim.log().ends - 56 * DAY
+LINE = sim.log().ends - 42 * DAY  # where the older of two final windows begins
 KEYS = {
     "dataset", "horizon_days", "active_within_days", "currency", "recipe_hash", "ends", "cutoffs",
     "independent_cutoffs", "label_return_rate", "label_return_within_days", "policies", "ladder", "season",

@@ -66,10 +66,10 @@ def test_development_ends_where_the_final_windows_begin(
     own = settings(cutoffs, timeline={"horizon_days": horizon}, backtest={"step_days": step})
     final = backtest.plans(sim.log(), own)
 
-    def seen(log: events.Log, *_: object) -> None:
+    def seen(log: events.Log, *_: object, **__: object) -> None:
         raise Stop(log.ends, log.frame["time"].max())
 
-    monkeypatch.setattr(backtest, "plans", seen)
+    monkeypatch.setattr(backtest, "Workshop", seen)
     with pytest.raises(Stop) as stop:
         backtest.run(own, sim.log())
     ends, last = stop.value.args

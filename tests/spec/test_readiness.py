@@ -105,7 +105,7 @@ def test_a_slice_before_the_test_holds_only_what_was_known_then() -> None:
 def test_labels_that_do_not_fit_are_an_error_and_not_an_exception() -> None:
     report = readiness.check(log_of(shop()), settings(horizon=28))
     (error,) = found(report, "plan")
-    assert error.severity == "error" and "70 days" in error.found and "horizon of 17 days" in error.found
+    assert error.severity == "error" and "70 days" in error.found and "horizon of 16 days" in error.found
     assert report.plan is None and not report.ready and report.data.eligible_at_test is None
     assert report.targets[0].why_not == (
         "there is no plan or no population to train on",
