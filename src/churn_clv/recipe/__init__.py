@@ -1,0 +1,57 @@
+"""The recipe: from snapshots to heads, every choice made on validation origins before the test cutoff (D7, D8).
+
+At each origin a model that learnt only labels ending by then predicts that origin's customers. The pooled predictions
+choose the number of trees, whether parts of label windows that are already complete are learnt from too, the share of
+the renewal model and of the two-part spend, and the calibration map. Then the chosen recipe is fitted on every label
+that ends by the test cutoff, and that is what is judged.
+
+Where events become known late (``known_at``), a model at an origin V learns the labels that end by V as they were
+known at the test cutoff, not as they were known at V: it may hold a little that nobody knew at V yet, but nothing that
+was unknown at the test cutoff. Without ``known_at`` the two are the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import lightgbm as lgb
+
+from churn_clv.models import btyd
+from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
+from churn_clv.recipe._choice import Choice, choose, independent
+from churn_clv.recipe._workshop import Say, Workshop
+from churn_clv.timeline import Plan
+
+__all__ = ["Choice", "Say", "Workshop", "choose", "heads", "independent"]
+
+
+def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[Head, ...]:
+    """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
+    horizon = plan.horizon_days
+    churn = _cut(shop.hazard(plan, when, chosen.fresh, chosen.trees["churned"]), chosen.trees["churned"])
+    pool = _pool(shop, plan, chosen, when)
+    out = [Head("churned", horizon, "hazard", churn, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool)]
+    for name, share in (("spend", 1 - chosen.two_part), (SPEND_IF_ACTIVE, chosen.two_part)):
+        if "spend" in shop.targets and share > 0:
+            trees = chosen.trees[name]
+            booster, scale, level = shop.balanced(plan, when, trees, active_only=name == SPEND_IF_ACTIVE)
+            out.append(Head(name, horizon, "amount", _cut(booster, trees), level, 1.0, scale, weight=share))
+    return tuple(out)
+
+
+def _cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
+    """The booster's first trees as a booster of its own."""
+    if booster.num_trees() == trees:
+        return booster
+    return lgb.Booster(model_str=booster.model_to_string(num_iteration=trees))
+
+
+def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> Pool | None:
+    """The other models that have a share in churn, learnt by ``when``; None where none has."""
+    if not chosen.linear_share and not chosen.renewal_share:
+        return None
+    # What ships keeps the renewal model of the test cutoff: it learns no label, and months hardly move it.
+    found = shop.renewal(min(when, plan.test), plan.horizon_days) if chosen.renewal_share else None
+    linear = shop.linear(plan, when) if chosen.linear_share else None
+    return Pool(btyd.renewal(found) if found else None, chosen.renewal_share if found else 0.0,
+                linear, chosen.linear_share)  # fmt: skip

@@ -1,0 +1,164 @@
+"""What the validation origins choose: trees, fresh parts, the shares of the pooled models and the calibration map."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from churn_clv import metrics
+from churn_clv.models import btyd, fit
+from churn_clv.models.predict import (
+    SPEND_IF_ACTIVE,
+    Floats,
+    logit,
+    mapped,
+    part_margins,
+    pooled,
+    raw_margin,
+    survival,
+)
+from churn_clv.recipe._workshop import Rows, Workshop
+from churn_clv.timeline import Plan
+
+# Shares that validation compares: of the logistic regression and the renewal model in churn, of the two-part model in
+# spend.
+LINEAR_SHARES = (0.0, 0.15, 0.3, 0.45)
+RENEWAL_SHARES = (0.0, 0.15, 0.3, 0.45)
+TWO_PART_SHARES = (0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the validation origins chose, and the pooled out-of-time predictions that it rests on.
+
+    ``validation`` has customer_id, cutoff, churned, churn_probability, purchase_days and, with money, spend and
+    expected_spend; its models knew nothing that ends after their own cutoff.
+    """
+
+    fresh: bool
+    trees: dict[str, int]
+    linear_share: float
+    renewal_share: float
+    two_part: float
+    intercept: float
+    slope: float
+    validation: pl.DataFrame
+
+
+def choose(shop: Workshop, plan: Plan) -> Choice:
+    """Let the validation origins choose: trees, fresh parts, shares and the map."""
+    rows = shop.rows(plan.origins)
+    horizon = plan.horizon_days
+    churned = shop.label("churned", horizon, plan.test)[rows]
+    origin = np.repeat(np.arange(len(plan.origins)), [len(shop.rows([o])) for o in plan.origins])
+    fresh, trees, risk = _choose_hazard(shop, plan, churned)
+    shares, risk = _choose_pool(shop, plan, risk, churned, origin)
+    intercept, slope = fit.shrunk_map(logit(risk), churned, origin, independent(plan.origins, horizon))
+    risk = mapped(risk, intercept, slope)
+    table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
+                                        else pl.lit(None, dtype=pl.Float64).alias("purchase_days"))  # fmt: skip
+    table = table.with_columns(churned=pl.Series(churned), churn_probability=pl.Series(risk))
+    counts, two_part = {"churned": trees}, 0.0
+    if "spend" in shop.targets:
+        spend = shop.label("spend", horizon, plan.test)[rows]
+        own, two_part, money = _choose_amount(shop, plan, risk, spend)
+        counts |= own
+        table = table.with_columns(spend=pl.Series(spend), expected_spend=pl.Series(money))
+    return Choice(fresh, counts, *shares, two_part, intercept, slope, table)
+
+
+def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats) -> tuple[bool, int, Floats]:
+    """Fresh or not, the number of trees, and the pooled churn probabilities of the origins' rows."""
+    own = shop.settings.models.churn
+    candidates = []
+    for fresh in (False, True) if len(plan.edges) > 1 else (False,):
+        boosters = [shop.hazard(plan, o, fresh, own.max_rounds) for o in plan.origins]
+        for trees in fit.tree_counts(own):
+            curves = [
+                survival(part_margins(b, shop.values[shop.rows([o])], len(plan.edges), trees))[-1]
+                for b, o in zip(boosters, plan.origins, strict=True)
+            ]
+            risk = np.concatenate(curves)
+            candidates.append((float(metrics.log_losses(churned, risk).mean()), fresh, trees, risk))
+    _, fresh, trees, risk = min(candidates, key=lambda c: c[0])
+    return fresh, trees, risk
+
+
+def _choose_pool(
+    shop: Workshop, plan: Plan, risk: Floats, churned: Floats, origin: Rows
+) -> tuple[tuple[float, float], Floats]:
+    """The shares of the logistic regression and of the renewal model, and the probabilities with them.
+
+    A share is given only where it lowers the log loss at every origin, each probability first mapped within its origin:
+    else a model would win by erring to the other side of a level that drifts.
+    """
+    said = np.concatenate([shop.linear_risk(plan, o) for o in plan.origins])
+    given = np.full_like(risk, np.nan)
+    if {*btyd.TIMING} <= {*shop.columns}:
+        found = [(o, shop.renewal(o, plan.horizon_days)) for o in plan.origins]
+        if all(f is not None for _, f in found):
+            given = np.concatenate([
+                btyd.renewal(f).curve(shop.values[shop.rows([o])], shop.columns, [plan.horizon_days])[0]
+                for o, f in found if f is not None
+            ])  # fmt: skip
+    renewals = RENEWAL_SHARES if not np.isnan(given).all() else (0.0,)
+
+    def by_origin(mixed: Floats) -> Floats:
+        parts = []
+        for place in range(len(plan.origins)):
+            here = origin == place
+            margin = logit(mixed[here])
+            a, b = fit.logistic_map(margin, churned[here])
+            parts.append(metrics.log_losses(churned[here], mapped(mixed[here], a, b)).mean())
+        return np.array(parts)
+
+    alone = by_origin(risk)
+    best, shares, out = float(alone.mean()), (0.0, 0.0), risk
+    for linear in LINEAR_SHARES:
+        for renewal in renewals:
+            mixed = pooled(risk, said, linear, given, renewal)
+            loss = by_origin(mixed)
+            if (loss <= alone).all() and loss.mean() < best:
+                best, shares, out = float(loss.mean()), (linear, renewal), mixed
+    return shares, out
+
+
+def _choose_amount(shop: Workshop, plan: Plan, risk: Floats, spend: Floats) -> tuple[dict[str, int], float, Floats]:
+    """Trees of both spend models, the two-part model's share, and the pooled expected spend of the origins."""
+
+    def loss(money: Floats) -> float:
+        return float(metrics.tweedie_deviances(spend, money).mean())
+
+    trees, money = {}, {}
+    for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
+        active_only = name == SPEND_IF_ACTIVE
+        stages = {n: loss(factor * _pooled_amount(shop, plan, n, active_only, False))
+                  for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
+        trees[name] = min(stages, key=lambda n: stages[n])
+        money[name] = factor * _pooled_amount(shop, plan, trees[name], active_only, True)
+    mixed = {s: (1 - s) * money["spend"] + s * money[SPEND_IF_ACTIVE] for s in TWO_PART_SHARES}
+    share = min(mixed, key=lambda s: loss(mixed[s]))
+    return trees, share, mixed[share]
+
+
+def _pooled_amount(shop: Workshop, plan: Plan, trees: int, active_only: bool, balanced: bool) -> Floats:
+    """Expected spend of the origins' rows; ``balanced``: with the total right on what was learnt from (slower)."""
+    out, most = [], shop.settings.models.spend.max_rounds
+    for origin in plan.origins:
+        booster, scale = shop.amount(plan, origin, most, active_only)
+        level = shop.balanced(plan, origin, trees, active_only)[2] if balanced else 0.0
+        out.append(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([origin])], trees)))
+    return np.concatenate(out)
+
+
+def independent(cutoffs: Sequence[dt.date], horizon_days: int) -> int:
+    """How many cutoffs can be picked so that no two label windows overlap."""
+    last, count = None, 0
+    for date in sorted(cutoffs):
+        if last is None or (date - last).days >= horizon_days:
+            last, count = date, count + 1
+    return count
