@@ -14,8 +14,8 @@ import polars as pl
 import pytest
 import sim
 
-from churn_clv import backtest, config, events, metrics
-from churn_clv.backtest import Look
+from churn_clv import backtest, comparison, config, events, metrics
+from churn_clv.backtest import Look, _ladder, _looks, _strata
 from churn_clv.errors import UserError
 from churn_clv.models.baseline import Rung
 
@@ -112,12 +112,12 @@ def test_the_line_may_be_drawn_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_worst(key: str, values: list[float | None], worst: float | None) -> None:
-    assert backtest._worst(key, values) == worst
+    assert _ladder.worst(key, values) == worst
 
 
 def test_mean_is_of_all_cutoffs_or_none() -> None:
-    assert backtest._mean([1.0, 2.0, 6.0]) == 3.0
-    assert backtest._mean([1.0, None]) is None
+    assert _ladder.mean([1.0, 2.0, 6.0]) == 3.0
+    assert _ladder.mean([1.0, None]) is None
 
 
 # --- made-up looks --------------------------------------------------------------------------------
@@ -153,18 +153,18 @@ def look(place: int, champion: float, rungs: dict[str, float], money: bool = Tru
 
 
 def compared(looks: list[Look]) -> dict[str, dict[str, Any]]:
-    rows = [backtest._ladder_row(name, looks, settings(), None) for name in backtest._names(looks)]
-    return backtest._comparisons(looks, rows, settings())
+    rows = [_ladder.ladder_row(name, looks, settings(), None) for name in _looks.rung_names(looks)]
+    return _ladder.comparisons(looks, rows, settings())
 
 
 def test_a_clear_lead_and_a_clear_lag() -> None:
     ahead = compared([look(k, 0.1, {"near": 1.2, "far": 2.5}) for k in range(3)])
-    assert list(ahead) == list(backtest.COMPARED)
+    assert list(ahead) == list(_ladder.COMPARED)
     assert {row["verdict"] for row in ahead.values()} == {"ahead"}
     assert {row["rung"] for row in ahead.values()} == {"near"}
     for metric, row in ahead.items():
         assert row["low"] < row["difference"] < row["high"]
-        assert (row["high"] < 0) if metric in backtest.LOSSES else (row["low"] > 0)
+        assert (row["high"] < 0) if metric in comparison.LOSSES else (row["low"] > 0)
     behind = compared([look(k, 1.6, {"near": 0.1, "far": 2.5}) for k in range(3)])
     assert {row["verdict"] for row in behind.values()} == {"behind"}
     assert behind["churn_log_loss"]["low"] > 0 > behind["churn_auroc"]["high"]
@@ -172,7 +172,7 @@ def test_a_clear_lead_and_a_clear_lag() -> None:
 
 def test_the_difference_is_that_of_the_means() -> None:
     looks = [look(k, 0.6, {"near": 0.7}) for k in range(2)]
-    rows = {n: backtest._ladder_row(n, looks, settings(), None)["mean"] for n in ("champion", "near")}
+    rows = {n: _ladder.ladder_row(n, looks, settings(), None)["mean"] for n in ("champion", "near")}
     for metric, row in compared(looks).items():
         assert row["difference"] == pytest.approx(rows["champion"][metric] - rows["near"][metric], rel=1e-9)
         assert row["verdict"] == "level" and row["low"] < 0 < row["high"]
@@ -196,12 +196,12 @@ def test_who_has_no_probability_or_no_money_is_not_compared_on_it() -> None:
 
 def test_a_rung_that_is_silent_at_one_cutoff_is_left_out() -> None:
     looks = [look(0, 0.3, {"near": 0.9, "once": 1.0}), look(1, 0.3, {"near": 0.9})]
-    assert backtest._names(looks) == ["champion", "recency_rule", "near"]
+    assert _looks.rung_names(looks) == ["champion", "recency_rule", "near"]
 
 
 def test_a_row_of_the_ladder_by_hand() -> None:
     looks = [look(k, 0.5, {"near": 0.9}) for k in range(2)]
-    row = backtest._ladder_row("champion", looks, settings(), {"value": 50.0, "offer": 5.0, "contact": 0.5})
+    row = _ladder.ladder_row("champion", looks, settings(), {"value": 50.0, "offer": 5.0, "contact": 0.5})
     for own, at in zip(row["by_cutoff"], looks, strict=True):
         churned, spend = at.judged.test["churned_28d"].to_numpy(), at.judged.test["spend_28d"].to_numpy()
         risk, money = (at.judged.predictions[c].to_numpy() for c in ("churn_probability", "expected_spend"))
@@ -215,9 +215,9 @@ def test_a_row_of_the_ladder_by_hand() -> None:
     for key in ("churn_log_loss", "spend_total_ratio", "churn_empc", "spend_rmse_winsorised"):
         values = [own[key] for own in row["by_cutoff"]]
         assert row["mean"][key] == pytest.approx(sum(values) / 2, rel=1e-12) and row["worst"][key] in values
-    near = backtest._ladder_row("near", looks, settings(), None)
+    near = _ladder.ladder_row("near", looks, settings(), None)
     assert near["by_cutoff"][0]["spend_total_low"] is None and near["mean"]["churn_empc"] is None
-    rule = backtest._ladder_row("recency_rule", looks, settings(), None)["mean"]
+    rule = _ladder.ladder_row("recency_rule", looks, settings(), None)["mean"]
     assert rule["churn_log_loss"] is None and rule["spend_gini"] is None and rule["churn_auroc"] is not None
 
 
@@ -231,12 +231,12 @@ def test_strata_by_attributes_as_they_were() -> None:
     })  # fmt: skip
     many = pl.DataFrame({"customer_id": ["a", "b", "c"], "card": ["1", "2", "3"], "all": ["x", "x", "x"]})
     log = dataclasses.replace(sim.log(), attributes={"people": people, "cards": many})
-    found = backtest._attributes(log, rows)
+    found = _strata.attributes(log, rows)
     assert found["attribute:people.city"] == ["Rome", "Rome", "unknown", "Oslo"]
     assert "attribute:cards.all" not in found and "attribute:people.valid_from" not in found
     wide = pl.DataFrame({"customer_id": [f"w{n}" for n in range(20)], "card": [str(n) for n in range(20)]})
     own = pl.DataFrame({"customer_id": wide["customer_id"], "cutoff": [FIRST] * 20})
-    assert backtest._attributes(dataclasses.replace(log, attributes={"cards": wide}), own) == {}
+    assert _strata.attributes(dataclasses.replace(log, attributes={"cards": wide}), own) == {}
 
 
 # --- the log of looks -----------------------------------------------------------------------------
