@@ -180,11 +180,13 @@ def total_band(judged: Judged) -> tuple[float, float] | None:
         return None
     sums = judged.chosen.validation.group_by("cutoff").agg(pl.col("expected_spend", "spend").sum())
     own = [e / s for e, s in sums.select("expected_spend", "spend").rows() if s > 0 and e > 0]
-    bands = [strata.total_band(own, min(recipe.independent(plan.origins, plan.horizon_days), len(own)))] if own else []
+    bands = (
+        [strata.total_band(own, min(timeline.independent(plan.origins, plan.horizon_days), len(own)))] if own else []
+    )
     if not season_learnt(plan):
         moves = _moves(shop, plan)
         if moves:
-            count = min(recipe.independent(list(moves), plan.horizon_days), len(moves))
+            count = min(timeline.independent(list(moves), plan.horizon_days), len(moves))
             bands.append(strata.total_band(list(moves.values()), count))
     return (min(b[0] for b in bands), max(b[1] for b in bands)) if bands else None
 

@@ -214,7 +214,7 @@ def test_the_map_is_that_of_the_pooled_validation(judged: training.Judged) -> No
     said = [recipe.heads(shop, plan, bare, o)[0].predict(shop.values[shop.rows([o])]) for o in plan.origins]
     origin = np.repeat(np.arange(len(said)), [len(s) for s in said])
     margin, churned = logit(np.concatenate(said)), chosen.validation["churned"].to_numpy()
-    found = fit.shrunk_map(margin, churned, origin, recipe.independent(plan.origins, 28))
+    found = fit.shrunk_map(margin, churned, origin, timeline.independent(plan.origins, 28))
     assert found == pytest.approx((chosen.intercept, chosen.slope), rel=1e-9)
     assert (judged.heads[0].intercept, judged.heads[0].slope) == (chosen.intercept, chosen.slope)
 
@@ -223,7 +223,7 @@ def test_the_map_is_that_of_the_pooled_validation(judged: training.Judged) -> No
     ("days", "expected"), [([], 0), ([0], 1), ([0, 14, 28], 2), ([28, 0, 14], 2), ([0, 27, 54], 2), ([0, 28, 56], 3)]
 )
 def test_independent_cutoffs_are_a_horizon_apart(days: list[int], expected: int) -> None:
-    assert recipe.independent([dt.date(2024, 1, 1) + d * DAY for d in days], 28) == expected
+    assert timeline.independent([dt.date(2024, 1, 1) + d * DAY for d in days], 28) == expected
 
 
 # --- what is scored -----------------------------------------------------------------------------

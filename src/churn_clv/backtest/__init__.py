@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from churn_clv import config, ladder, recipe, strata, timeline, training
+from churn_clv import config, ladder, strata, timeline, training
 from churn_clv.backtest._ladder import comparisons, ladder_row, value_of
 from churn_clv.backtest._looks import Look, pool, rung_names
 from churn_clv.backtest._strata import by_stratum, coverage, deciles, gains
@@ -96,7 +96,7 @@ def _document(
         "recipe_hash": settings.recipe_hash,
         "ends": log.ends.isoformat(),
         "cutoffs": [c.isoformat() for c in cutoffs],
-        "independent_cutoffs": recipe.independent(cutoffs, horizon),
+        "independent_cutoffs": timeline.independent(cutoffs, horizon),
         "label_return_rate": rate,
         "label_return_within_days": within,
         "policies": [{"policy": c.policy, "source": c.source, "rows": c.rows, "action": c.action} for c in log.counts],

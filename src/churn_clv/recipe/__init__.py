@@ -18,11 +18,11 @@ import lightgbm as lgb
 
 from churn_clv.models import btyd
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
-from churn_clv.recipe._choice import Choice, choose, independent
+from churn_clv.recipe._choice import Choice, choose
 from churn_clv.recipe._workshop import Say, Workshop
 from churn_clv.timeline import Plan
 
-__all__ = ["Choice", "Say", "Workshop", "choose", "heads", "independent"]
+__all__ = ["Choice", "Say", "Workshop", "choose", "heads"]
 
 
 def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[Head, ...]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from churn_clv import metrics
+from churn_clv import metrics, timeline
 from churn_clv.models import btyd, fit
 from churn_clv.models.predict import (
     SPEND_IF_ACTIVE,
@@ -57,7 +55,7 @@ def choose(shop: Workshop, plan: Plan) -> Choice:
     origin = np.repeat(np.arange(len(plan.origins)), [len(shop.rows([o])) for o in plan.origins])
     fresh, trees, risk = _choose_hazard(shop, plan, churned)
     shares, risk = _choose_pool(shop, plan, risk, churned, origin)
-    intercept, slope = fit.shrunk_map(logit(risk), churned, origin, independent(plan.origins, horizon))
+    intercept, slope = fit.shrunk_map(logit(risk), churned, origin, timeline.independent(plan.origins, horizon))
     risk = mapped(risk, intercept, slope)
     table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
                                         else pl.lit(None, dtype=pl.Float64).alias("purchase_days"))  # fmt: skip
@@ -153,12 +151,3 @@ def _pooled_amount(shop: Workshop, plan: Plan, trees: int, active_only: bool, ba
         level = shop.balanced(plan, origin, trees, active_only)[2] if balanced else 0.0
         out.append(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([origin])], trees)))
     return np.concatenate(out)
-
-
-def independent(cutoffs: Sequence[dt.date], horizon_days: int) -> int:
-    """How many cutoffs can be picked so that no two label windows overlap."""
-    last, count = None, 0
-    for date in sorted(cutoffs):
-        if last is None or (date - last).days >= horizon_days:
-            last, count = date, count + 1
-    return count

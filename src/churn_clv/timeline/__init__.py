@@ -1,0 +1,46 @@
+"""Time: what is past, what is future, and which cutoffs are learnt from.
+
+The only module that compares an event's time with a cutoff. A cutoff is a local midnight, held as the date of
+the day that starts there: past is [.., cutoff), a window is [cutoff - w, cutoff), the future is
+[cutoff, cutoff + horizon). They tile. An event with a ``known_at`` is past only once both its time and its
+``known_at`` are before the cutoff.
+"""
+
+from churn_clv.timeline._cuts import (
+    Past,
+    attributes_at,
+    first_event_dates,
+    future,
+    known_among,
+    known_before,
+    occasion,
+    pairs_of,
+    until,
+)
+from churn_clv.timeline._definitions import Definitions, default_windows, define
+from churn_clv.timeline._plan import FEW_TRAIN_CUTOFFS, Plan, independent, make_plan, sub_windows
+from churn_clv.timeline._rhythm import gap_quantile, gaps, kaplan_meier, occasion_days
+
+__all__ = [
+    "FEW_TRAIN_CUTOFFS",
+    "Definitions",
+    "Past",
+    "Plan",
+    "attributes_at",
+    "default_windows",
+    "define",
+    "first_event_dates",
+    "future",
+    "gap_quantile",
+    "gaps",
+    "independent",
+    "kaplan_meier",
+    "known_among",
+    "known_before",
+    "make_plan",
+    "occasion",
+    "occasion_days",
+    "pairs_of",
+    "sub_windows",
+    "until",
+]

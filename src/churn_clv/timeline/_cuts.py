@@ -1,0 +1,160 @@
+"""Past and future of a customer at a cutoff, and what was known when."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from churn_clv import events
+
+
+def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFrame:
+    """Every customer at every cutoff: ``customer_id``, ``cutoff``, sorted by (cutoff, customer_id)."""
+    ids = pl.DataFrame({"customer_id": sorted(set(customers))}, schema={"customer_id": pl.String})
+    days = pl.DataFrame({"cutoff": sorted(set(cutoffs))}, schema={"cutoff": pl.Date})
+    return days.join(ids, how="cross").select("customer_id", "cutoff")
+
+
+class Past:
+    """A customer's history as it was known at a cutoff; the only door through which features see events.
+
+    ``pairs`` (``customer_id``, ``cutoff``) are the rows asked for; the position of a pair is its ``row``.
+    """
+
+    def __init__(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> None:
+        self.pairs = pairs
+        # Group keys are small integers: joining and grouping strings costs several times as much.
+        ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
+        self._pairs = (
+            pairs.with_row_index("row")
+            .join(ids, on="customer_id", how="left")
+            .select("row", "customer", "cutoff")
+            .lazy()
+        )
+        latest = pairs["cutoff"].max() if pairs.height else None
+        day = pl.col("time").dt.date()
+        late = pl.col("known_at").dt.date()
+        # Where nothing became known late, the day alone says what a cutoff sees, at half the cost.
+        self._seen = ("seen",) if frame["known_at"].count() else ()
+        self._events = (
+            frame.lazy()
+            .with_columns(day=day, seen=pl.max_horizontal(day, late))
+            .filter(pl.col("seen") < pl.lit(latest, dtype=pl.Date))
+            .join(ids.lazy(), on="customer_id", how="inner")
+            .drop("customer_id")
+        )
+
+    def by(
+        self,
+        *keys: str,
+        where: pl.Expr,
+        sums: Mapping[str, pl.Expr] | None = None,
+        maxima: Mapping[str, pl.Expr] | None = None,
+    ) -> pl.LazyFrame:
+        """Events ``where`` holds, one row per pair, day and ``keys``, as seen at the pair's cutoff.
+
+        Returns ``row``, ``age_days`` (days from the event's day to the cutoff, at least 1), ``weekday`` (1 = Monday),
+        ``keys``, and the ``sums`` (Int64) and ``maxima`` of per-event expressions. Events are reduced to days before
+        they meet the cutoffs, which is exact because a cutoff is a midnight.
+        """
+        added = [e.cast(pl.Int64).sum().alias(name) for name, e in (sums or {}).items()]
+        highest = [e.max().alias(name) for name, e in (maxima or {}).items()]
+        rows = (
+            self._events.filter(where)
+            .group_by("customer", "day", *self._seen, *keys)
+            .agg(*added, *highest)
+            .join(self._pairs, on="customer", how="inner")
+            .filter(pl.col(self._seen[0] if self._seen else "day") < pl.col("cutoff"))
+            .with_columns(
+                age_days=(pl.col("cutoff") - pl.col("day")).dt.total_days().cast(pl.Int32),
+                weekday=pl.col("day").dt.weekday(),
+            )
+            .drop("customer", "cutoff", "day", *self._seen)
+        )
+        if not self._seen:
+            return rows
+        # Events of one day that became known on different days are seen apart until both are known.
+        return rows.group_by("row", "age_days", "weekday", *keys).agg(
+            *(pl.col(name).sum() for name in (sums or {})), *(pl.col(name).max() for name in (maxima or {}))
+        )
+
+
+def future(
+    frame: pl.DataFrame, pairs: pl.DataFrame, horizon_days: int, known_by: dt.date | None = None
+) -> pl.LazyFrame:
+    """Events in [cutoff, cutoff + horizon) of each pair's customer, with the pair's ``row`` and the event's ``day``.
+
+    With ``known_by``, events that only became known at or after that midnight are left out: a label learnt from
+    at a test cutoff may hold only what was known then.
+    """
+    day = pl.col("time").dt.date()
+    first, last = pairs["cutoff"].min(), pairs["cutoff"].max()
+    rows = known_before(frame.lazy().with_columns(day=day), known_by)
+    window_end = pl.col("cutoff") + pl.duration(days=horizon_days)
+    return (
+        rows.filter(pl.col("day") >= pl.lit(first, dtype=pl.Date))
+        .filter(pl.col("day") < pl.lit(last, dtype=pl.Date) + pl.duration(days=horizon_days))
+        .join(pairs.with_row_index("row").lazy(), on="customer_id", how="inner")
+        .filter((pl.col("day") >= pl.col("cutoff")) & (pl.col("day") < window_end))
+    )
+
+
+def known_before(rows: pl.LazyFrame, when: dt.date | None) -> pl.LazyFrame:
+    """The events that had become known by the midnight ``when`` (None: all)."""
+    if when is None:
+        return rows
+    return rows.filter(pl.col("known_at").is_null() | (pl.col("known_at").dt.date() < when))
+
+
+def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:
+    """Whether a customer's local day is a purchase occasion (definition D2).
+
+    It is when it has a purchase and same-day reversals leave money standing; an order of zero is one too.
+    """
+    return (purchases > 0) & ((returns == 0) | (net > 0))
+
+
+def first_event_dates(frame: pl.DataFrame) -> pl.DataFrame:
+    """Per customer the first midnight at which any event of theirs is past: ``customer_id``, ``known_from``."""
+    seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    return frame.group_by("customer_id").agg(known_from=seen.min() + pl.duration(days=1))
+
+
+def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """The ``pairs`` (``customer_id``, ``cutoff``) with any event before the cutoff, sorted by (cutoff, customer_id)."""
+    return (
+        pairs.join(first_event_dates(frame), on="customer_id", how="inner")
+        .filter(pl.col("known_from") <= pl.col("cutoff"))
+        .select("customer_id", "cutoff")
+        .sort("cutoff", "customer_id")
+    )
+
+
+def until(log: events.Log, ends: dt.date) -> events.Log:
+    """The log as it would have been read at the midnight ``ends``: what came or became known later is not in it."""
+    if ends >= log.ends:
+        return log
+    seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    return replace(log, frame=log.frame.filter(seen < ends), ends=ends)
+
+
+def attributes_at(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Attributes as they were known at each pair's cutoff, in the order of ``pairs``; null where none were yet.
+
+    A table without ``valid_from`` has no dates: its values are taken as they are.
+    """
+    keys = pairs.select("customer_id", "cutoff").with_row_index("row")
+    if "valid_from" not in frame.columns:
+        return keys.join(frame, on="customer_id", how="left", maintain_order="left").sort("row")
+    dated = frame.with_columns(valid=pl.col("valid_from").dt.date()).sort("valid_from")
+    found = keys.join(dated, on="customer_id", how="left", maintain_order="left")
+    before = found.filter(pl.col("valid") < pl.col("cutoff")).unique("row", keep="last", maintain_order=True)
+    return keys.select("row").join(before, on="row", how="left", maintain_order="left")
+
+
+def seen_before(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
+    """The events known before a midnight."""
+    return frame.lazy().filter(pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()) < as_of)

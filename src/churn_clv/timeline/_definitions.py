@@ -1,0 +1,104 @@
+"""What a number means: horizon, windows, population and what the log holds, frozen at a cutoff."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from churn_clv import config, events
+from churn_clv.errors import UserError
+from churn_clv.timeline._rhythm import gap_quantile
+
+# Multiples of the horizon that the windows cover; each is rounded to whole weeks (definition D5).
+WINDOW_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+class Definitions(BaseModel):
+    """All that decides what a number means; frozen into the bundle and shared by training and serving.
+
+    ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
+    columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    horizon_days: int
+    active_within_days: int
+    min_history_days: int
+    windows_days: tuple[int, ...]
+    rules: events.Rules
+    starts: dict[str, dt.date]
+    columns: tuple[str, ...]
+    event_types: tuple[str, ...]
+    families: tuple[str, ...] | None
+    exclude: tuple[str, ...]
+    censored_gap_days: int
+
+    @property
+    def horizon_window_days(self) -> int:
+        """The window nearest to the horizon."""
+        return min(self.windows_days, key=lambda w: (abs(w - self.horizon_days), w))
+
+    @property
+    def long_window_days(self) -> int:
+        """The longest window but one (the only one where there is one): a year's habit before it is half null."""
+        return self.windows_days[-2:][0]
+
+    @property
+    def two_windows_days(self) -> tuple[int, ...]:
+        """The window nearest to the horizon and the long one, each once, shortest first."""
+        return tuple(sorted({self.horizon_window_days, self.long_window_days}))
+
+    @property
+    def purchases_start(self) -> dt.date:
+        """The first day from which purchases are complete."""
+        return self.starts["purchase"]
+
+
+def default_windows(horizon_days: int) -> tuple[int, ...]:
+    """Window lengths in whole weeks, scaled with the horizon, shortest first; at least config.FEWEST_WINDOWS."""
+    weeks = {max(1, round(horizon_days * m / 7)) for m in WINDOW_MULTIPLES}
+    while len(weeks) < config.FEWEST_WINDOWS:
+        weeks.add(2 * max(weeks))
+    return tuple(sorted(7 * w for w in weeks))
+
+
+def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt.date | None = None) -> Definitions:
+    """Freeze the definitions, learning the 90% gap from the log before ``as_of``.
+
+    Which event types and columns there are is learnt from the log before ``seen_by`` (default: ``as_of``): what first
+    appears later is no feature, or the judged model would be shaped by its own test window.
+    """
+    seen_day = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
+    before = log.frame.filter(seen_day < (seen_by or as_of))
+    seen = set(before["event_type"].unique())
+    starts = {kind: day for kind, day in log.starts.items() if kind in seen}
+    if "purchase" not in starts:
+        kinds = ", ".join(sorted(starts)) or "none"
+        raise UserError(
+            f"the log has no 'purchase' events before {seen_by or as_of} (event types: {kinds}). Map event_type to "
+            f"'purchase', or take a later cutoff."
+        )
+    return Definitions(
+        horizon_days=settings.timeline.horizon_days,
+        active_within_days=settings.population.active_within_days,
+        min_history_days=settings.timeline.min_history_days or settings.timeline.horizon_days,
+        windows_days=tuple(sorted(set(settings.features.windows_days or ())))
+        or default_windows(settings.timeline.horizon_days),
+        rules=log.rules,
+        starts=starts,
+        columns=_columns_in_use(before, log.columns),
+        event_types=tuple(sorted(starts)),
+        families=settings.features.families,
+        exclude=settings.features.exclude,
+        censored_gap_days=gap_quantile(log.frame, as_of),
+    )
+
+
+def _columns_in_use(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:
+    """The optional columns that purchases hold (for ``value``: that any event holds)."""
+    bought = frame.filter(pl.col("event_type") == "purchase")
+    return tuple(c for c in sorted(columns) if (frame if c == "value" else bought)[c].count() > 0)
