@@ -9,34 +9,24 @@ comparisons, and simultaneous over all that one question compares (the bootstrap
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypedDict
 
 import numpy as np
 import polars as pl
 
-from churn_clv import metrics
+from churn_clv import metrics, timeline
 from churn_clv.comparison import LOSSES, Lead, Party, Question, Rows, leads
-from churn_clv.errors import UserError
-from churn_clv.metrics import Array
+from churn_clv.promotion._frames import RungPredictions, matched, party_of, party_of_rung, rows_of
+
+__all__ = ["Check", "Decision", "RungPredictions", "decide"]
 
 SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")
 MARGINS = {"churn_auroc": 0.005, "churn_average_precision": 0.01, "spend_gini": 0.01}  # how much lower still passes
 SLOPE_MARGIN = 0.1
 ECE_MARGIN = 0.01
 INFORMING_DRAWS = 200  # for intervals that are shown but decide nothing: within 5% of their width
-KEYS = ["customer_key", "cutoff"]
-
-
-class RungPredictions(TypedDict):
-    """A rung's predictions, one per row of the challenger's frame, in its order; None where it makes none."""
-
-    churn_score: Array | None
-    churn_is_probability: bool
-    spend: Array | None
 
 
 @dataclass(frozen=True)
@@ -101,17 +91,17 @@ def decide(
 
     Raises UserError when no row of the incumbent matches, ValueError on malformed frames (a programming error).
     """
-    mine, rows = _party("challenger", challenger), _rows(challenger)
-    ladder = [_rung(name, given, challenger.height) for name, given in rungs.items()]
+    mine, rows = party_of("challenger", challenger), rows_of(challenger)
+    ladder = [party_of_rung(name, given, challenger.height) for name, given in rungs.items()]
     checks, reference, unmatched = _rung_checks(mine, ladder, rows, draws, seed), _best(ladder, rows), 0
     if incumbent is not None:
-        both, theirs = _matched(challenger, incumbent)
+        both, theirs = matched(challenger, incumbent)
         unmatched = challenger.height + incumbent.height - 2 * both.height
-        mine, reference, rows = _party("challenger", both), _party("incumbent", theirs), _rows(both)
+        mine, reference, rows = party_of("challenger", both), party_of("incumbent", theirs), rows_of(both)
         checks += _incumbent_checks(mine, reference, rows, same_recipe and newer_data, draws, seed)
     checks += _level_checks(mine, reference, rows, total_band)
     promote = all(check.passed for check in checks if check.required)
-    independent = None if horizon_days is None else _independent(rows.cutoffs, horizon_days)
+    independent = None if horizon_days is None else timeline.independent(rows.cutoffs, horizon_days)
     size = (len(rows.churned), int(rows.customers.max()) + 1, len(rows.cutoffs), independent, unmatched)
     return Decision(promote, f"{_verdict(checks)} {_basis(*size)}", tuple(checks), *size)
 
@@ -234,55 +224,6 @@ def _numbers(lead: Lead) -> str:
     )
 
 
-# --- frames to arrays ---------------------------------------------------------------------------
-def _party(name: str, frame: pl.DataFrame) -> Party:
-    spend = _column(frame, "expected_spend") if _has_money(frame) else None
-    return Party(name, _column(frame, "churn_probability"), True, spend)
-
-
-def _rung(name: str, given: RungPredictions, height: int) -> Party:
-    for values in (given["churn_score"], given["spend"]):
-        if values is not None and (len(values) != height or not np.isfinite(values).all()):
-            raise ValueError(f"rung {name}: {len(values)} predictions for {height} rows, or some not finite")
-    return Party(name, given["churn_score"], given["churn_is_probability"], given["spend"])
-
-
-def _rows(frame: pl.DataFrame) -> Rows:
-    if frame.is_empty() or frame.select(pl.struct(KEYS).is_duplicated().any()).item():
-        raise ValueError("predictions must have at least one row, and each (customer_key, cutoff) once")
-    customers = (frame["customer_key"].rank("dense").cast(pl.Int64) - 1).to_numpy().astype(np.intp)
-    dates = sorted(frame["cutoff"].unique().to_list())
-    cutoffs = {date: np.flatnonzero((frame["cutoff"] == date).to_numpy()) for date in dates}
-    return Rows(customers, cutoffs, _column(frame, "churned"), _column(frame, "spend") if _has_money(frame) else None)
-
-
-def _matched(challenger: pl.DataFrame, incumbent: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that both recipes predicted, in one order."""
-    mine = challenger.join(incumbent.select(KEYS), on=KEYS, how="semi").sort(KEYS)
-    theirs = incumbent.join(challenger.select(KEYS), on=KEYS, how="semi").sort(KEYS)
-    if mine.is_empty():
-        raise UserError(
-            f"none of the challenger's {challenger.height:,} predictions matches one of the incumbent's "
-            f"{incumbent.height:,} by customer and cutoff. Run the incumbent's recipe at the challenger's cutoffs, "
-            "or give this question another model_name."
-        )
-    if mine.height != theirs.height:
-        raise ValueError("each (customer_key, cutoff) must stand once in the incumbent's predictions")
-    return mine, theirs
-
-
-def _column(frame: pl.DataFrame, name: str) -> Array:
-    values = frame[name].cast(pl.Float64).to_numpy()
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}: {(~np.isfinite(values)).sum()} of {len(values)} values are null or not finite")
-    return np.asarray(values)
-
-
-def _has_money(frame: pl.DataFrame) -> bool:
-    names = ("spend", "expected_spend")
-    return all(name in frame.columns and frame[name].null_count() < frame.height for name in names)
-
-
 def _predicts(party: Party, metric: str) -> bool:
     return (party.spend if metric.startswith("spend") else party.churn) is not None
 
@@ -305,12 +246,3 @@ def _best(ladder: Iterable[Party], rows: Rows) -> Party | None:
         if rung.churn is not None and rung.is_probability
     }
     return rated[min(rated)] if rated else None
-
-
-def _independent(cutoffs: Iterable[dt.date], horizon_days: int) -> int:
-    """How many cutoffs can be picked so that no two are closer than the horizon."""
-    last, count = None, 0
-    for date in sorted(cutoffs):
-        if last is None or (date - last).days >= horizon_days:
-            last, count = date, count + 1
-    return count
