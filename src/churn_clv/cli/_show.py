@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,6 +21,14 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(document, indent=2, default=str, allow_nan=False) + "\n")
+
+
+def answer(document: Mapping[str, Any], as_json: bool, show: Callable[[Mapping[str, Any]], None]) -> None:
+    """The document on stdout: as JSON, or as ``show`` puts it to people."""
+    if as_json:
+        print_json(document)
+    else:
+        show(document)
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -42,6 +50,35 @@ def _cell(value: Any) -> str:
 def print_note(text: str | None) -> None:
     if text:
         out.print(escape(text))
+
+
+def print_plan(document: Mapping[str, Any]) -> None:
+    print_rows("Temporal plan", document["plan"])
+    print_note(document["note"])
+
+
+def print_features(document: Mapping[str, Any]) -> None:
+    entries = document["features"]
+    rows = [{k: e[k] for k in ("name", "family", "meaning", "nulls")} for e in entries]
+    print_rows(f"{len(entries)} features", rows)
+    for family, why in document["families_left_out"].items():
+        out.print(f"left out: {family} ({why})")
+
+
+def print_published(document: Mapping[str, Any]) -> None:
+    out.print(f"{document['folder']}/CURRENT is bundle {document['bundle_version'][:16]}.")
+
+
+def print_simulation(document: Mapping[str, Any]) -> None:
+    out.print(
+        f"{document['customers']:,} customers until {document['ends']}; log and truth are in {document['folder']}"
+    )
+    if judged := document.get("judged"):
+        print_rows(f"Out of time, {judged['n']:,} eligible customers", judged["scores"])
+        share = judged["share_of_the_way"]
+        out.print(f"The model goes {share:.1%} of the way from chance to the best score that the history allows.")
+    else:
+        out.print("Next: churn-clv train with this config, or churn-clv simulate --judge.")
 
 
 LADDER_COLUMNS = {

@@ -1,0 +1,42 @@
+"""What the commands share: their arguments, exit codes, and the progress they show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from churn_clv import config
+from churn_clv.cli._show import err
+
+USER_ERROR, NOT_PROMOTED = 2, 3
+
+Configs = Annotated[list[Path], typer.Argument(help="YAML overlays on the defaults, merged left to right.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def timed(work: Callable[[Callable[[str], None]], Any]) -> Any:
+    """Run ``work`` with a function that reports its stages on stderr with the seconds since the start."""
+    began = time.monotonic()
+
+    def say(stage: str) -> None:
+        err.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  {escape(stage)} ...")
+
+    result = work(say)
+    err.print(f"[dim]{time.monotonic() - began:6.1f} s[/]  done")
+    return result
+
+
+def read_log(settings: config.Config) -> Any:
+    """The log, with its progress shown."""
+    from churn_clv import events
+
+    def work(say: Callable[[str], None]) -> events.Log:
+        say("reading the log")
+        return events.read_log(settings)
+
+    return timed(work)
