@@ -16,6 +16,7 @@ from churn_clv.errors import UserError
 from churn_clv.events import read_log
 from churn_clv.metrics import Array
 from churn_clv.models import btyd, tables
+from churn_clv.models.btyd import _histories, _money, _transactions
 
 for package in ("clvkit", "pandas", "scipy"):
     pytest.importorskip(package)
@@ -259,7 +260,9 @@ def test_equal_spends_are_predicted_again() -> None:
 def test_a_fit_that_breaks_its_own_bounds_is_penalised(monkeypatch: pytest.MonkeyPatch) -> None:
     everyone = shop(1500)
     honest, _ = btyd.rung(everyone, everyone, 28)
-    monkeypatch.setattr(btyd, "by_likelihood", lambda name, rows: btyd.Fit(name, 1.0, 1.0, 1.0, 1.0, 0.0))  # a = 1: 0/0
+    monkeypatch.setattr(
+        _transactions, "by_likelihood", lambda name, rows: btyd.Fit(name, 1.0, 1.0, 1.0, 1.0, 0.0)
+    )  # a = 1: 0/0
     rung, text = btyd.rung(everyone, everyone, 28)
     assert text.startswith("MBG/NBD, penalised (log-likelihood -")
     assert rung.churn_score is not None and honest.churn_score is not None
@@ -272,21 +275,21 @@ def test_a_fit_that_stopped_short_of_the_maximum_is_penalised(monkeypatch: pytes
     assert best is not None
     short = replace(best, alpha=best.alpha * 1.3, log_likelihood=best.log_likelihood - 50)
     for fit, penalised in ((best, False), (short, True)):
-        monkeypatch.setattr(btyd, "by_likelihood", lambda name, rows, fit=fit: fit)
+        monkeypatch.setattr(_transactions, "by_likelihood", lambda name, rows, fit=fit: fit)
         assert (", penalised" in btyd.rung(everyone, everyone, 28)[1]) is penalised
 
 
 def test_a_fit_with_absurd_totals_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     everyone = shop(1500)
     absurd = btyd.Fit("BG/NBD", 500.0, 1.0, 0.01, 50.0, 0.0)  # everybody buys for ever, every day
-    monkeypatch.setattr(btyd, "by_likelihood", lambda name, rows: replace(absurd, name=name))
+    monkeypatch.setattr(_transactions, "by_likelihood", lambda name, rows: replace(absurd, name=name))
     assert "penalised" in btyd.rung(everyone, everyone, 28)[1]
 
 
 def test_without_any_fit_the_lifetime_rate_steps_in(monkeypatch: pytest.MonkeyPatch) -> None:
     everyone = shop(300)
     for name in ("by_likelihood", "penalised"):
-        monkeypatch.setattr(btyd, name, lambda name, rows: None)
+        monkeypatch.setattr(_transactions, name, lambda name, rows: None)
     rung, text = btyd.rung(everyone, everyone.head(50), 28)
     simple = tables.lifetime_rate(everyone.head(50), 28, everyone)
     assert (rung.name, rung.churn_is_probability) == ("btyd", False) and "lifetime rate" in text
@@ -295,7 +298,7 @@ def test_without_any_fit_the_lifetime_rate_steps_in(monkeypatch: pytest.MonkeyPa
 
 def test_a_diverged_total_of_money_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     everyone = shop(300)
-    monkeypatch.setattr(btyd, "gamma_gamma", lambda x, value: (1e9, 80.0, "Gamma-Gamma (p 1, q 1.01)"))
+    monkeypatch.setattr(_money, "gamma_gamma", lambda x, value: (1e9, 80.0, "Gamma-Gamma (p 1, q 1.01)"))
     rung, text = btyd.rung(everyone, everyone, 28)
     simple = tables.lifetime_rate(everyone, 28)
     assert rung.churn_is_probability and text.endswith("replaced by lifetime rate x shrunk mean order value")
@@ -338,7 +341,7 @@ def test_those_who_never_bought_are_not_learnt_from_and_not_predicted() -> None:
 def test_a_large_base_is_learnt_from_a_fixed_part(monkeypatch: pytest.MonkeyPatch) -> None:
     everyone = shop(4000)
     whole, _ = btyd.rung(everyone, everyone, 28)
-    monkeypatch.setattr(btyd, "FIT_ROWS", 2000)
+    monkeypatch.setattr(_histories, "FIT_ROWS", 2000)
     part, again = (btyd.rung(everyone, everyone, 28)[0] for _ in range(2))
     assert whole.churn_score is not None and part.churn_score is not None and again.churn_score is not None
     assert part.churn_score.tolist() == again.churn_score.tolist() != whole.churn_score.tolist()
