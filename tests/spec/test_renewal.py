@@ -1,4 +1,4 @@
-"""The renewal model that a bundle carries, by hand and against the fitting side's own formulas."""
+"""The renewal model that a bundle carries, by hand and as the rung uses it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def values(days: list[float], first: list[float], last: list[float]) -> np.ndarr
     return np.column_stack([noise, last, days, noise, first])
 
 
+def none(own: Renewal, days: float, first: float, last: float, edge: int) -> float:
+    """P(no purchase by the edge) as the papers write it, for one customer."""
+    x, now, recent = days - 1, (first - 1) / 7, (first - last) / 7 if days > 1 else 0.0
+    left = x if own.model == "BG/NBD" else x + 1  # chances to leave
+    odds = own.a / (own.b + left - 1) * ((own.alpha + now) / (own.alpha + recent)) ** (own.r + x) if left else 0.0
+    return 1 - (1 - ((own.alpha + now) / (own.alpha + now + edge / 7)) ** (own.r + x)) / (1 + odds)
+
+
 @NAMES
 def test_the_curve_is_what_the_rung_predicts_at_each_edge(name: Model) -> None:
     draw = np.random.default_rng(1)
@@ -36,8 +44,10 @@ def test_the_curve_is_what_the_rung_predicts_at_each_edge(name: Model) -> None:
     curve = own.curve(values(*(c.tolist() for c in (days, first, last))), COLUMNS, EDGES)
     assert curve.shape == (4, 500)
     for place, edge in enumerate(EDGES):
-        expected = 1 - btyd.active(fitted, btyd.histories(frame), edge / 7)
-        np.testing.assert_allclose(curve[place], expected, rtol=1e-12, atol=1e-14)
+        rung = 1 - btyd.active(fitted, btyd.histories(frame), edge / 7)
+        assert curve[place].tolist() == rung.tolist()
+        expected = [none(own, *row, edge) for row in zip(days, first, last, strict=True)]
+        np.testing.assert_allclose(curve[place], expected, rtol=1e-9, atol=1e-13)
     assert (np.diff(curve, axis=0) <= 0).all() and ((curve > 0) & (curve <= 1)).all()
     assert (np.diff(curve[:, curve[-1] < 0.999], axis=0) < 0).all()  # nearer to 1 there is nothing left to fall
 

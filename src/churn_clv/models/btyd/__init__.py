@@ -16,7 +16,7 @@ import polars as pl
 
 from churn_clv.models import tables
 from churn_clv.models.baseline import Rung
-from churn_clv.models.btyd._histories import DAYS, TIMING, Histories, histories, near
+from churn_clv.models.btyd._histories import TIMING, Histories, histories, near
 from churn_clv.models.btyd._money import MONEY, gamma_gamma, held_mean, order_value
 from churn_clv.models.btyd._transactions import (
     Fit,
@@ -29,6 +29,7 @@ from churn_clv.models.btyd._transactions import (
     renewal,
     transactions,
 )
+from churn_clv.models.renewal import WEEK
 
 __all__ = [
     "COLUMNS",
@@ -62,7 +63,7 @@ def fitted(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int) -> Fit
     simple = tables.lifetime_rate(test, horizon_days, bought)
     assert simple.churn_score is not None
     return transactions(
-        histories(bought), histories(test), horizon_days / DAYS, float(-np.log(simple.churn_score).sum())
+        histories(bought), histories(test), horizon_days / WEEK, float(-np.log(simple.churn_score).sum())
     )
 
 
@@ -78,7 +79,7 @@ def rung(everyone: pl.DataFrame, test: pl.DataFrame, horizon_days: int, fit: Fit
     bought = everyone.filter(pl.col("purchase_days") > 0)
     if bought.is_empty():
         raise ValueError(f"btyd needs customers with a purchase, found none among {everyone.height}")
-    weeks, wanted = horizon_days / DAYS, histories(test)
+    weeks, wanted = horizon_days / WEEK, histories(test)
     simple = tables.lifetime_rate(test, horizon_days, bought)
     assert simple.churn_score is not None
     fit = fit or transactions(histories(bought), wanted, weeks, float(-np.log(simple.churn_score).sum()))

@@ -10,10 +10,10 @@ import polars as pl
 
 from churn_clv.metrics import Array
 from churn_clv.models.baseline import complete
+from churn_clv.models.renewal import COUNT, FIRST, LAST, history
 
-TIMING = ("purchase_days", "days_since_first_purchase", "days_since_last_purchase")
+TIMING = (COUNT, FIRST, LAST)
 
-DAYS = 7.0  # the unit of time is a week
 # Customers a fit learns from: above that the parameters are known far better than the model is true.
 FIT_ROWS = 10_000
 # A fitted total of orders or of money this many times the lifetime rate's, or this part of it, has diverged.
@@ -36,11 +36,8 @@ class Histories:
 
 
 def histories(matrix: pl.DataFrame) -> Histories:
-    """The rows of a matrix that holds ``TIMING``. A purchase counts at its day's end, as its day is one occasion."""
-    x = complete(matrix, "purchase_days") - 1
-    now = (complete(matrix, "days_since_first_purchase") - 1) / DAYS
-    last = now - (complete(matrix, "days_since_last_purchase") - 1) / DAYS
-    return Histories(x, np.where(x > 0, np.clip(last, 0, now), 0.0), now)
+    """The rows of a matrix that holds ``TIMING``."""
+    return Histories(*history(*(complete(matrix, column) for column in TIMING)))
 
 
 def sampled(count: int) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from churn_clv.metrics import Array
-from churn_clv.models.btyd._histories import DAYS, PENALTY_SD, Histories, base, near, sampled
-from churn_clv.models.renewal import Renewal
+from churn_clv.models.btyd._histories import PENALTY_SD, Histories, base, near, sampled
+from churn_clv.models.renewal import WEEK, Renewal
 
 # A fit whose log-likelihood is this much below a penalised one's stopped short of the maximum.
 SHORT = 0.5
@@ -53,20 +53,12 @@ def transactions(known: Histories, wanted: Histories, weeks: float, lifetime_ord
 
 def alive(fit: Fit, rows: Histories) -> Array:
     """P(alive at T); (rows,)."""
-    b = fit.b + _chances(fit.name, rows.x) - 1  # b - 1 + the times it could have left; below that it could not
-    with np.errstate(over="ignore", divide="ignore"):
-        odds = fit.a / b * ((fit.alpha + rows.now) / (fit.alpha + rows.last)) ** (fit.r + rows.x)
-        return np.where(_chances(fit.name, rows.x) > 0, 1 / (1 + odds), 1.0)
+    return renewal(fit).alive(rows.x, rows.last, rows.now)
 
 
 def active(fit: Fit, rows: Histories, weeks: float) -> Array:
-    """P(at least one purchase in the coming ``weeks``); (rows,).
-
-    Leaving only follows a purchase, so a customer alive now is alive until the next one: P(alive) x P(a Gamma-mixed
-    Poisson process with shape r + x and rate alpha + T brings any event).
-    """
-    now = fit.alpha + rows.now
-    return alive(fit, rows) * -np.expm1((fit.r + rows.x) * np.log(now / (now + weeks)))
+    """P(at least one purchase in the coming ``weeks``); (rows,)."""
+    return np.asarray(renewal(fit).active(rows.x, rows.last, rows.now, [weeks])[0])
 
 
 def expected_orders(fit: Fit, rows: Histories, weeks: float) -> Array:
@@ -85,18 +77,13 @@ def log_likelihood(fit: Fit, rows: Histories) -> float:
     """Of all rows: alive at T, or gone after the last purchase."""
     from scipy.special import betaln, gammaln
 
-    shape, chances = fit.r + rows.x, _chances(fit.name, rows.x)
+    shape, chances = fit.r + rows.x, renewal(fit).chances(rows.x)
     with np.errstate(divide="ignore", invalid="ignore"):
         stayed = betaln(fit.a, fit.b + chances) - shape * np.log(fit.alpha + rows.now)
         left = betaln(fit.a + 1, fit.b + np.maximum(chances - 1, 0)) - shape * np.log(fit.alpha + rows.last)
     either = np.where(chances > 0, np.logaddexp(stayed, left), stayed)
     bought = gammaln(shape) - gammaln(fit.r) + fit.r * np.log(fit.alpha)
     return float((bought + either - betaln(fit.a, fit.b)).sum())
-
-
-def _chances(name: str, x: Array) -> Array:
-    """How often a customer of x repeats could have left before T."""
-    return x + 1 if name == "MBG/NBD" else x
 
 
 def by_likelihood(name: str, rows: Histories) -> Fit | None:
@@ -115,7 +102,7 @@ def penalised(name: str, rows: Histories) -> Fit | None:
     """Maximum likelihood with a weak log-normal prior on each parameter, so that there always is a maximum."""
     from scipy.optimize import minimize
 
-    middle = np.array([0.0, np.log(rows.now.mean() + 1 / DAYS), 0.0, 0.0])
+    middle = np.array([0.0, np.log(rows.now.mean() + 1 / WEEK), 0.0, 0.0])
 
     def fit(z: Array) -> Fit:
         r, alpha, a, b = (float(v) for v in np.exp(middle + PENALTY_SD * z))
