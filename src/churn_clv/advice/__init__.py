@@ -20,6 +20,7 @@ from churn_clv.advice._records import (
     Horizon,
     Judged,
     as_document,
+    in_range,
 )
 from churn_clv.advice._silence import Silences, gaps
 from churn_clv.errors import UserError
@@ -39,6 +40,7 @@ __all__ = [
     "Silences",
     "advise",
     "as_document",
+    "in_range",
     "thin",
 ]
 

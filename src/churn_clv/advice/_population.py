@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import polars as pl
 
@@ -32,7 +32,7 @@ class Measure:
         self.settings, self.log = settings, log
         self.definitions = timeline.define(log, settings, as_of=log.ends)
         self.target = settings.targets["churned"].model_copy(update={"horizon_days": None})
-        self.frame = thin(log.frame, self.target.events.column)
+        self.frame = thin(log.frame, [self.target.events.column])
         self.spells = timeline.gaps(timeline.occasion_days(self.frame, log.ends), log.ends)
         if self.spells.is_empty():
             raise UserError("no purchase of the log stands: all are reversed on their own day. Check the mapping.")
@@ -91,9 +91,12 @@ class Measure:
         return tuple(Judged(c, *counts.get(c, (0, 0))) for c in cutoffs), late
 
 
-def thin(frame: pl.DataFrame, column: str) -> pl.DataFrame:
-    """The log with one row per customer, day, type and ``column``: the same occasions, population and labels."""
-    keys = ["customer_id", "time", "known_at", "event_type", *({column} - {"event_type"})]
+def thin(frame: pl.DataFrame, columns: Iterable[str]) -> pl.DataFrame:
+    """The log with one row per customer, day, type and ``columns`` (what targets look at).
+
+    It has the same occasions, population and labels.
+    """
+    keys = ["customer_id", "time", "known_at", "event_type", *sorted({*columns} - {"event_type"})]
     absent = [pl.lit(None, dtype=kind).alias(c) for c, kind in LOG_SCHEMA.items() if c not in {*keys, "amount"}]
     return (
         frame.lazy()

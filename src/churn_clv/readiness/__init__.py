@@ -5,16 +5,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterator
 
 import polars as pl
 
-from churn_clv import config, features, labels, timeline, training
+from churn_clv import advice, config, features, labels, timeline, training
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.readiness import _log
-from churn_clv.readiness._outcome import BASE_RATE, OTHERS_EACH_CLASS, Outcome, other_horizons, outcome, thin
+from churn_clv.readiness._outcome import Outcome, other_horizons, outcome
 from churn_clv.readiness._records import (
     EACH_CLASS,
     ELIGIBLE,
@@ -45,7 +46,7 @@ def check(log: Log, settings: config.Config) -> Readiness:
     findings: list[Finding] = []
     refused = _refused(log, settings, findings)
     targets = {n: t for n, t in settings.targets.items() if n not in refused and n in training.TARGETS}
-    small = thin(log, targets)
+    small = dataclasses.replace(log, frame=advice.thin(log.frame, [t.events.column for t in targets.values()]))
     plan = _plan(log, settings, findings)
     definitions = _definitions(log, settings, plan, findings)
     found = outcome(small, targets, plan, definitions) if plan and definitions and "churned" in targets else None
@@ -173,11 +174,11 @@ def _number(m: Minimum) -> str:
 def _label_findings(log: Log, settings: config.Config, data: Data, definitions: Definitions) -> Iterator[Finding]:
     """The base rate and how many come back; ``log`` is the thin one."""
     rate, back, where = data.base_rate_at_test, data.label_return_rate, f"test cutoff {data.test_cutoff}"
-    if rate is not None and not BASE_RATE[0] <= rate <= BASE_RATE[1]:
+    if rate is not None and not advice.in_range(rate):
         text = f"{rate:.1%} of the eligible churn within {data.horizon_days} days; between 10 and 60% is learnt best."
         others = list(other_horizons(log, settings, definitions).items())[:3]
         do = "Try timeline.horizon_days " + " or ".join(f"{h} ({r:.0%})" for h, r in others) + "."
-        none = f"No horizon in whole weeks that fits this log gives that with {OTHERS_EACH_CLASS} of each kind."
+        none = f"No horizon in whole weeks that fits this log gives that with {advice.EACH_CLASS} of each kind."
         yield Finding("warning", "base_rate", text, do if others else none, share=rate, where=where)
     if back is None:
         text = "How many of the churned come back is not known: nobody churned, or no cutoff has matured."

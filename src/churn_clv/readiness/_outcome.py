@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from dataclasses import dataclass
 
 import polars as pl
 
-from churn_clv import config, labels, matrix, timeline, training
+from churn_clv import advice, config, labels, matrix, timeline, training
 from churn_clv.errors import UserError
-from churn_clv.events import LOG_SCHEMA, Log
+from churn_clv.events import Log
 from churn_clv.timeline import Definitions, Plan
 
-# What a horizon should give (definition D27), and the ones that are tried.
-BASE_RATE = (0.1, 0.6)
-OTHERS_EACH_CLASS = 300
+# The weeks that the check tries; ``advice`` measures more.
 WEEKS = (1, 2, 3, 4, 6, 8, 9, 10, 12, 13, 16, 20, 26)
 
 
@@ -49,23 +46,6 @@ class Outcome:
         return rows.filter(label > 0 if wanted is None else label == wanted).height
 
 
-def thin(log: Log, targets: dict[str, config.Target]) -> Log:
-    """The log with one row per customer, day and whatever the targets look at: the same population and labels."""
-    extra = {t.events.column for t in targets.values()} - {"event_type"}
-    keys = ["customer_id", "time", "known_at", "event_type", *sorted(extra)]
-    absent = [pl.lit(None, dtype=kind).alias(c) for c, kind in LOG_SCHEMA.items() if c not in {*keys, "amount"}]
-    frame = (
-        log.frame.lazy()
-        .with_columns(pl.col("time", "known_at").dt.truncate("1d"))
-        .group_by(keys)
-        .agg(pl.col("amount").sum())
-        .with_columns(absent)
-        .select(*LOG_SCHEMA)
-        .collect()
-    )
-    return dataclasses.replace(log, frame=frame)
-
-
 def outcome(log: Log, targets: dict[str, config.Target], plan: Plan, definitions: Definitions) -> Outcome:
     """Population and labels at the plan's cutoffs and the rate at which the churned return (definition D6).
 
@@ -97,7 +77,7 @@ def eligible(log: Log, cutoffs: list[dt.date], definitions: Definitions) -> pl.D
 def other_horizons(log: Log, settings: config.Config, definitions: Definitions) -> dict[int, float]:
     """Horizons in whole weeks that fit the log, with their base rate, nearest to the configured one first.
 
-    Only those with a rate within BASE_RATE and OTHERS_EACH_CLASS of both kinds. ``log`` is the thin one.
+    Only those with a rate within advice.BASE_RATE and advice.EACH_CLASS of both kinds. ``log`` is the thin one.
     """
     target, good = {"churned": settings.targets["churned"]}, {}
     for horizon in (7 * w for w in WEEKS):
@@ -109,7 +89,7 @@ def other_horizons(log: Log, settings: config.Config, definitions: Definitions) 
         rows = _labelled(log, eligible(log, [test], definitions), target, horizon, None)
         churned = int(rows[labels.column("churned", horizon)].sum())
         rate = churned / max(rows.height, 1)
-        if BASE_RATE[0] <= rate <= BASE_RATE[1] and min(churned, rows.height - churned) >= OTHERS_EACH_CLASS:
+        if advice.in_range(rate) and min(churned, rows.height - churned) >= advice.EACH_CLASS:
             good[horizon] = rate
     wanted = settings.timeline.horizon_days
     return {h: good[h] for h in sorted(good, key=lambda h: (abs(h - wanted), h))}
