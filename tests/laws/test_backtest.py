@@ -15,6 +15,7 @@ import sim
 
 from churn_clv import backtest, config, events, labels, metrics, recipe, timeline, training
 from churn_clv.models.baseline import metrics_of
+from churn_clv.training import _report
 
 DAY = dt.timedelta(days=1)
 QUICKER = sim.QUICK | {"max_rounds": 15}
@@ -169,7 +170,7 @@ def test_the_newest_cutoff_is_judged_as_training_judges_it(final: dict[str, Any]
     """
     judged = training.judge(sim.log(), settings(out, 1))
     assert final["choices"] == [training.chosen_as_json(judged)]
-    champion = training._metrics(judged)
+    champion = _report.own_metrics(judged)
     own = final["ladder"][0]["by_cutoff"][0]
     assert {key: own[key] for key in champion} == champion
     assert final["reliability"][0]["mean_probability"] == pytest.approx(
