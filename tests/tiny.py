@@ -103,7 +103,7 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     stayed = churned == 0
     heads = (
         Head("churned", HORIZON, "hazard", _booster(stacked[still], bought[still], "binary", seed, (*columns, PART)),
-             0.05, 1.1, edges=EDGES, pool=pool),
+             0.05, 1.1, edges=EDGES, pool=pool, whole=_booster(values, churned, "binary", seed + 1, columns)),
         Head("spend", HORIZON, "amount", _booster(values, spend / 30, "tweedie", seed, columns), 0.0, scale=30.0,
              weight=0.6),
         Head(SPEND_IF_ACTIVE, HORIZON, "amount",

@@ -12,7 +12,7 @@ from churn_clv.metrics import Array
 from churn_clv.models import baseline, btyd, fit, tables
 from churn_clv.models.baseline import Rung
 from churn_clv.models.predict import Floats, raw_margin, sigmoid
-from churn_clv.recipe import Say, Workshop
+from churn_clv.recipe import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
 
 # Trees of the single-snapshot rung: a usual fixed choice, as one snapshot leaves no later one to choose on.
@@ -37,7 +37,7 @@ def rungs(shop: Workshop, plan: Plan, test: pl.DataFrame, say: Say = lambda _: N
     everyone = shop.everyone(plan.test, wanted[: 3 + 2 * money])
     out.append(tables.lifetime_rate(simple, horizon, everyone.filter(pl.col("purchase_days") > 0)))
     out.append(_cells(shop, plan, simple))
-    out.append(Rung("logistic", shop.linear_risk(plan, plan.test), True, None))
+    out.append(Rung("logistic", shop.linear_risk(Lesson(plan, plan.test)), True, None))
     bought, _ = btyd.rung(everyone, simple, horizon, shop.renewal(plan.test, horizon))
     out.append(bought if money else replace(bought, spend=None))
     out.append(_single(shop, plan))

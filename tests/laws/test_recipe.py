@@ -13,8 +13,8 @@ import sim
 
 from churn_clv import config, events, labels, matrix, metrics, recipe, snapshots, timeline, training
 from churn_clv.models import fit
-from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, answers, logit, part_margins, survival
-from churn_clv.recipe import Workshop
+from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, answers, logit, part_margins, raw_margin, sigmoid, survival
+from churn_clv.recipe import Lesson, Workshop
 
 SETTINGS = sim.settings()
 DAY = dt.timedelta(days=1)
@@ -34,7 +34,7 @@ def substance(heads: tuple[Head, ...]) -> list[tuple[object, ...]]:
     """All that a head predicts with."""
     return [
         (h.target, h.horizon_days, h.kind, h.intercept, h.slope, h.scale, h.edges, h.pool, h.weight,
-         h.booster.model_to_string())
+         h.booster.model_to_string(), h.whole and h.whole.model_to_string())
         for h in heads
     ]  # fmt: skip
 
@@ -139,6 +139,10 @@ def test_the_recipe_judged_is_the_recipe_shipped(judged: training.Judged, traine
         assert shipped.booster.num_trees() == own.booster.num_trees() == judged.trees[own.target] > 1
         assert shipped.booster.feature_name() == own.booster.feature_name()
         assert shipped.booster.model_to_string() != own.booster.model_to_string()
+        for one in (shipped.whole, own.whole):
+            assert (one is not None) == (own.target == "churned") and (
+                one is None or one.num_trees() == own.booster.num_trees()
+            )
         assert shipped.booster.feature_name()[: len(trained.bundle.features)] == list(trained.bundle.features)
     churn, own = trained.bundle.heads[0], judged.heads[0]
     assert churn.intercept == own.intercept and own.slope != 1
@@ -174,14 +178,18 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
     origin, mine = judged.plan.origins[place], judged.shop
     other, plan = shop_of(with_other_labels(sim.log(), origin, 2))
     assert plan == judged.plan and other.definitions == mine.definitions
-    for kind in (False, True):  # with all their trees, of which the heads below take the first
-        found = [shop.hazard(plan, origin, fresh=kind, trees=40).model_to_string() for shop in (mine, other)]
-        assert found[0] == found[1]
-        paid = [shop.balanced(plan, origin, 40, active_only=kind) for shop in (mine, other)]
-        assert paid[0][0].model_to_string() == paid[1][0].model_to_string() and paid[0][1:] == paid[1][1:]
+    half = plan.most // 2
+    for newest, fresh in ((None, False), (half, False), (None, True)):  # with all trees; the heads below take the first
+        lesson = Lesson(plan, origin, newest, fresh)
+        for learn in (Workshop.hazard, Workshop.whole):
+            found = [learn(shop, lesson, 40).model_to_string() for shop in (mine, other)]
+            assert found[0] == found[1]
+        for active_only in (False, True):
+            paid = [shop.balanced(lesson, 40, active_only) for shop in (mine, other)]
+            assert paid[0][0].model_to_string() == paid[1][0].model_to_string() and paid[0][1:] == paid[1][1:]
     heads = [recipe.heads(shop, plan, judged.chosen, origin) for shop in (mine, other)]
     assert substance(heads[0]) == substance(heads[1])
-    assert mine.linear(plan, origin) == other.linear(plan, origin)
+    assert mine.linear(Lesson(plan, origin)) == other.linear(Lesson(plan, origin))
     assert mine.renewal(origin, 28) == other.renewal(origin, 28) is not None
     at = [shop.values[shop.rows([origin])] for shop in (mine, other)]
     np.testing.assert_array_equal(at[0], at[1])
@@ -191,19 +199,23 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
     assert substance(later[0]) != substance(later[1])
 
 
-def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
+def test_trees_reach_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
     shop, plan, chosen = judged.shop, judged.plan, judged.chosen
     churned = chosen.validation["churned"].to_numpy()
 
-    def loss(fresh: bool, trees: int) -> float:
-        risk = np.concatenate([
-            survival(part_margins(shop.hazard(plan, o, fresh, trees), shop.values[shop.rows([o])], 4, trees))[-1]
-            for o in plan.origins
-        ])  # fmt: skip
-        return float(metrics.log_losses(churned, risk).mean())
+    def loss(fresh: bool, newest: int | None, trees: int) -> float:
+        both = []
+        for o in plan.origins:
+            lesson, rows = Lesson(plan, o, newest, fresh), shop.values[shop.rows([o])]
+            parts = survival(part_margins(shop.hazard(lesson, trees), rows, 4, trees))[-1]
+            both.append((parts + sigmoid(raw_margin(shop.whole(lesson, trees), rows, trees))) / 2)
+        return float(metrics.log_losses(churned, np.concatenate(both)).mean())
 
-    found = {(f, t): loss(f, t) for f in (False, True) for t in fit.tree_counts(SETTINGS.models.churn)}
-    assert (chosen.fresh, chosen.trees["churned"]) == min(found, key=lambda pair: found[pair])
+    half = plan.most // 2
+    assert any(len(plan.learnt_by(o)) > half for o in plan.origins)
+    kinds = ((False, None), (False, half), (True, None))
+    found = {(f, k, t): loss(f, k, t) for f, k in kinds for t in fit.tree_counts(SETTINGS.models.churn)}
+    assert (chosen.fresh, chosen.churn_newest, chosen.trees["churned"]) == min(found, key=lambda pair: found[pair])
     assert len(set(found.values())) == len(found)
 
 

@@ -47,7 +47,8 @@ def booster(objective: str, columns: tuple[str, ...], seed: int = 3) -> lgb.Boos
 @pytest.fixture(scope="module")
 def hazard() -> Head:
     own = booster("binary", (*COLUMNS, PART))
-    return Head("churned", 28, "hazard", own, 0.1, 1.2, edges=EDGES, pool=Pool(RENEWAL, 0.25, LINEAR, 0.35))
+    return Head("churned", 28, "hazard", own, 0.1, 1.2, edges=EDGES, pool=Pool(RENEWAL, 0.25, LINEAR, 0.35),
+                whole=booster("binary", COLUMNS, 5))  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +110,12 @@ def test_pooled_by_hand() -> None:
 def test_a_pool_mixes_at_the_horizon_alone(hazard: Head) -> None:
     rows = values(300)
     curve, own = hazard.curve(rows), predict.survival(hazard.margin(rows))
+    mean = predict.averaged(own[-1], predict.raw_margin(hazard.whole, rows)) if hazard.whole else own[-1]
     said = 1 / (1 + np.exp(-LINEAR.margin(rows)))
     given_ = RENEWAL.curve(rows, COLUMNS, [28])[0]
     never = np.isnan(given_)
     assert 5 < never.sum() < 40
-    mixed = 0.4 * own[-1] + 0.35 * said + 0.25 * np.where(never, own[-1], given_)
+    mixed = 0.4 * mean + 0.35 * said + 0.25 * np.where(never, mean, given_)
     expected = 1 / (1 + np.exp(-(0.1 + 1.2 * np.log(mixed / (1 - mixed)))))
     np.testing.assert_allclose(curve[-1], expected, rtol=1e-12)
     assert hazard.predict(rows).tolist() == curve[-1].tolist()
@@ -147,6 +149,19 @@ def test_the_map_that_changes_nothing(hazard: Head) -> None:
     rows = values(200)
     plain = Head("churned", 28, "hazard", hazard.booster, edges=EDGES)
     np.testing.assert_allclose(plain.curve(rows), predict.survival(plain.margin(rows)), rtol=1e-12)
+
+
+def test_two_views_of_the_horizon_count_half_each(hazard: Head) -> None:
+    """1/4 and even odds: 3/8. A head with a second booster says the mean of what each says alone, at the horizon."""
+    assert predict.averaged(np.array([1 / 4]), np.array([0.0])).tolist() == [3 / 8]
+    assert predict.averaged(np.array([1.0]), np.array([800.0])).tolist() == [1 - 1e-9]
+    rows = values(200)
+    plain = Head("churned", 28, "hazard", hazard.booster, edges=EDGES)
+    both = Head("churned", 28, "hazard", hazard.booster, edges=EDGES, whole=hazard.whole)
+    assert hazard.whole is not None
+    alone = 1 / (1 + np.exp(-hazard.whole.predict(rows, raw_score=True)))
+    np.testing.assert_allclose(both.predict(rows), (plain.predict(rows) + alone) / 2, rtol=1e-12)
+    assert (np.diff(both.curve(rows), axis=0) <= 0).all()
 
 
 def test_the_other_edges_follow_by_one_power() -> None:

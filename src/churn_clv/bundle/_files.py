@@ -12,24 +12,12 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightgbm as lgb
 import yaml
 
 from churn_clv import config
-from churn_clv.errors import UserError
-from churn_clv.models.interval import ByOrders, Interval
-from churn_clv.models.linear import Linear
-from churn_clv.models.loss import LossTable
-from churn_clv.models.predict import Head, Pool
-from churn_clv.models.renewal import Renewal
-from churn_clv.timeline import Definitions
-
-if TYPE_CHECKING:
-    pass
-
-
 from churn_clv.bundle._model import Bundle, Reference
 from churn_clv.bundle._proof import (
     BundleError,
@@ -41,10 +29,18 @@ from churn_clv.bundle._proof import (
     prove,
     prove_alone,
     same_code,
+    whole_file,
 )
+from churn_clv.errors import UserError
+from churn_clv.models.interval import ByOrders, Interval
+from churn_clv.models.linear import Linear
+from churn_clv.models.loss import LossTable
+from churn_clv.models.predict import Head, Pool
+from churn_clv.models.renewal import Renewal
+from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -152,7 +148,7 @@ def _contents(bundle: Bundle) -> dict[str, str]:
     heads = [
         {"file": head_file(h), "target": h.target, "horizon_days": h.horizon_days, "kind": h.kind,
          "intercept": h.intercept, "slope": h.slope, "scale": h.scale, "edges": list(h.edges), "weight": h.weight,
-         "pool": asdict(h.pool) if h.pool else None}
+         "whole": whole_file(h) if h.whole else None, "pool": asdict(h.pool) if h.pool else None}
         for h in bundle.heads
     ]  # fmt: skip
     return {
@@ -164,16 +160,20 @@ def _contents(bundle: Bundle) -> dict[str, str]:
         "golden.json": as_json(golden_answers(bundle)),
         "config.yaml": config.to_yaml(bundle.config),
         **{head_file(h): h.booster.model_to_string() for h in bundle.heads},
+        **{whole_file(h): h.whole.model_to_string() for h in bundle.heads if h.whole},
     }
 
 
 def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]) -> Head:
-    if entry["file"] not in listed:
-        raise BundleError(f"{folder}: the booster '{entry['file']}' is not in the manifest. Publish the bundle again.")
-    text = (folder / entry["file"]).read_text()
+    def booster(name: str) -> lgb.Booster:
+        if name not in listed:
+            raise BundleError(f"{folder}: the booster '{name}' is not in the manifest. Publish the bundle again.")
+        return lgb.Booster(model_str=(folder / name).read_text())
+
     numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale", "weight")}
     pool = _load_pool(entry["pool"]) if entry["pool"] else None
-    return Head(booster=lgb.Booster(model_str=text), edges=tuple(entry["edges"]), pool=pool, **numbers)
+    whole = booster(entry["whole"]) if entry["whole"] else None
+    return Head(booster=booster(entry["file"]), edges=tuple(entry["edges"]), pool=pool, whole=whole, **numbers)
 
 
 def _load_pool(entry: Mapping[str, Any]) -> Pool:

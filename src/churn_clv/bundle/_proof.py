@@ -12,7 +12,7 @@ import polars as pl
 import churn_clv
 from churn_clv import features, golden, matrix, timeline
 from churn_clv.errors import UserError
-from churn_clv.models.predict import Head
+from churn_clv.models.predict import Head, raw_margin
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def golden_answers(bundle: Bundle) -> dict[str, Any]:
         "cutoff": cutoff.isoformat(),
         "eligible": rows["eligible"].to_list(),
         "features": {c: rows[c].to_list() for c in bundle.features},
-        "margins": {head_file(h): h.margin(values).tolist() for h in bundle.heads},
+        "margins": {head_file(h): h.margin(values).tolist() for h in bundle.heads}
+        | {whole_file(h): raw_margin(h.whole, values).tolist() for h in bundle.heads if h.whole},
         "predictions": {head_file(h): h.predict(values).tolist() for h in bundle.heads},
     }
 
@@ -122,6 +123,11 @@ def _remedy(manifest: Mapping[str, Any]) -> str:
 
 def head_file(head: Head) -> str:
     return f"{head.target}_{head.horizon_days}d.txt"
+
+
+def whole_file(head: Head) -> str:
+    """The file of a hazard head's second booster, which sees the horizon as a whole."""
+    return f"{head.target}_{head.horizon_days}d_whole.txt"
 
 
 def as_json(value: Any) -> str:

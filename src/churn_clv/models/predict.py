@@ -52,10 +52,10 @@ class Head:
     """One booster and the map from its margins to a number.
 
     hazard: the booster gives, for each part of the horizon (``edges`` are the parts' ends in days), the log-odds of a
-    purchase in it after none before. Multiplying the complements gives P(no purchase by each edge). At the horizon it
-    is pooled with a renewal model's and a logistic regression's (``pool``), then mapped by
-    sigmoid(intercept + slope * logit); the other edges follow by one power of the survival curve, so that they never
-    contradict it (definition D16).
+    purchase in it after none before. Multiplying the complements gives P(no purchase by each edge). At the horizon its
+    mean with a second booster that sees the horizon as a ``whole`` (two views err less than either) is pooled with a
+    renewal model's and a logistic regression's (``pool``), then mapped by sigmoid(intercept + slope * logit); the other
+    edges follow by one power of the survival curve, so that they never contradict it (definition D16).
     amount: scale * exp(intercept + slope * margin) in major units; ``scale`` is the training constant that money
     was divided by (definition D24), ``weight`` the head's share in expected spend (``answers``).
     """
@@ -69,6 +69,7 @@ class Head:
     scale: float = 1.0
     edges: tuple[int, ...] = ()
     pool: Pool | None = None
+    whole: lgb.Booster | None = None
     weight: float = 1.0
 
     def margin(self, values: Floats) -> Floats:
@@ -86,7 +87,7 @@ class Head:
     def curve(self, values: Floats) -> Floats:
         """P(no purchase by each of ``edges``), falling; (edges, rows)."""
         raw = survival(self.margin(values))
-        last = raw[-1]
+        last = raw[-1] if self.whole is None else averaged(raw[-1], raw_margin(self.whole, values))
         if self.pool is not None:
             last = self.pool.mixed(last, values, self.booster.feature_name(), self.horizon_days)
         return through(raw, mapped(last, self.intercept, self.slope))
@@ -138,6 +139,11 @@ def survival(margins: Floats) -> Floats:
     for part in range(1, len(stay)):
         stay[part] *= stay[part - 1]
     return np.clip(stay, CERTAIN, 1 - CERTAIN)
+
+
+def averaged(survived: Floats, margin: Floats) -> Floats:
+    """The mean of a P(no purchase in the horizon) and of another given as log-odds; (rows,)."""
+    return np.clip((survived + sigmoid(margin)) / 2, CERTAIN, 1 - CERTAIN)
 
 
 def pooled(own: Floats, said: Floats, said_share: float, given: Floats, given_share: float) -> Floats:

@@ -1,9 +1,9 @@
 """The recipe: from snapshots to heads, every choice made on validation origins before the test cutoff (D7, D8).
 
 At each origin a model that learnt only labels ending by then predicts that origin's customers. The pooled predictions
-choose the number of trees, whether parts of label windows that are already complete are learnt from too, the share of
-the renewal model and of the two-part spend, and the calibration map. Then the chosen recipe is fitted on every label
-that ends by the test cutoff, and that is what is judged.
+choose the number of trees, how far back training cutoffs reach, whether parts of label windows that are already
+complete are learnt from too, the share of the renewal model and of the two-part spend, and the calibration map. Then
+the chosen recipe is fitted on every label that ends by the test cutoff, and that is what is judged.
 
 Where events become known late (``known_at``), a model at an origin V learns the labels that end by V as they were
 known at the test cutoff, not as they were known at V: it may hold a little that nobody knew at V yet, but nothing that
@@ -19,22 +19,27 @@ import lightgbm as lgb
 from churn_clv.models import btyd
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.recipe._choice import Choice, choose
-from churn_clv.recipe._workshop import Say, Workshop
+from churn_clv.recipe._workshop import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
 
-__all__ = ["Choice", "Say", "Workshop", "choose", "heads"]
+__all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "heads"]
 
 
 def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[Head, ...]:
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
-    horizon = plan.horizon_days
-    churn = _cut(shop.hazard(plan, when, chosen.fresh, chosen.trees["churned"]), chosen.trees["churned"])
+    horizon, trees = plan.horizon_days, chosen.trees["churned"]
+    lesson = Lesson(plan, when, chosen.churn_newest, chosen.fresh)
+    hazard, whole = _cut(shop.hazard(lesson, trees), trees), _cut(shop.whole(lesson, trees), trees)
     pool = _pool(shop, plan, chosen, when)
-    out = [Head("churned", horizon, "hazard", churn, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool)]
+    out = [
+        Head("churned", horizon, "hazard", hazard, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool,
+             whole=whole)
+    ]  # fmt: skip
     for name, share in (("spend", 1 - chosen.two_part), (SPEND_IF_ACTIVE, chosen.two_part)):
         if "spend" in shop.targets and share > 0:
             trees = chosen.trees[name]
-            booster, scale, level = shop.balanced(plan, when, trees, active_only=name == SPEND_IF_ACTIVE)
+            lesson = Lesson(plan, when, chosen.spend_newest)
+            booster, scale, level = shop.balanced(lesson, trees, active_only=name == SPEND_IF_ACTIVE)
             out.append(Head(name, horizon, "amount", _cut(booster, trees), level, 1.0, scale, weight=share))
     return tuple(out)
 
@@ -52,6 +57,6 @@ def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> Pool | N
         return None
     # What ships keeps the renewal model of the test cutoff: it learns no label, and months hardly move it.
     found = shop.renewal(min(when, plan.test), plan.horizon_days) if chosen.renewal_share else None
-    linear = shop.linear(plan, when) if chosen.linear_share else None
+    linear = shop.linear(Lesson(plan, when)) if chosen.linear_share else None
     return Pool(btyd.renewal(found) if found else None, chosen.renewal_share if found else 0.0,
                 linear, chosen.linear_share)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +15,10 @@ from churn_clv.models.predict import (
     Floats,
     logit,
     mapped,
-    part_margins,
     pooled,
     raw_margin,
-    survival,
 )
-from churn_clv.recipe._workshop import Rows, Workshop
+from churn_clv.recipe._workshop import Lesson, Rows, Workshop
 from churn_clv.timeline import Plan
 
 # Shares that validation compares: of the logistic regression and the renewal model in churn, of the two-part model in
@@ -33,11 +32,15 @@ TWO_PART_SHARES = (0.0, 0.5, 1.0)
 class Choice:
     """What the validation origins chose, and the pooled out-of-time predictions that it rests on.
 
+    ``Lesson`` says what fresh and newest mean.
+
     ``validation`` has customer_id, cutoff, churned, churn_probability, purchase_days and, with money, spend and
     expected_spend; its models knew nothing that ends after their own cutoff.
     """
 
     fresh: bool
+    churn_newest: int | None
+    spend_newest: int | None
     trees: dict[str, int]
     linear_share: float
     renewal_share: float
@@ -53,37 +56,42 @@ def choose(shop: Workshop, plan: Plan) -> Choice:
     horizon = plan.horizon_days
     churned = shop.label("churned", horizon, plan.test)[rows]
     origin = np.repeat(np.arange(len(plan.origins)), [len(shop.rows([o])) for o in plan.origins])
-    fresh, trees, risk = _choose_hazard(shop, plan, churned)
+    fresh, churn_newest, trees, risk = _choose_hazard(shop, plan, churned)
     shares, risk = _choose_pool(shop, plan, risk, churned, origin)
     intercept, slope = fit.shrunk_map(logit(risk), churned, origin, timeline.independent(plan.origins, horizon))
     risk = mapped(risk, intercept, slope)
     table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
                                         else pl.lit(None, dtype=pl.Float64).alias("purchase_days"))  # fmt: skip
     table = table.with_columns(churned=pl.Series(churned), churn_probability=pl.Series(risk))
-    counts, two_part = {"churned": trees}, 0.0
+    counts, two_part, spend_newest = {"churned": trees}, 0.0, None
     if "spend" in shop.targets:
         spend = shop.label("spend", horizon, plan.test)[rows]
-        own, two_part, money = _choose_amount(shop, plan, risk, spend)
+        spend_newest, own, two_part, money = _choose_amount(shop, plan, risk, spend)
         counts |= own
         table = table.with_columns(spend=pl.Series(spend), expected_spend=pl.Series(money))
-    return Choice(fresh, counts, *shares, two_part, intercept, slope, table)
+    return Choice(fresh, churn_newest, spend_newest, counts, *shares, two_part, intercept, slope, table)
 
 
-def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats) -> tuple[bool, int, Floats]:
-    """Fresh or not, the number of trees, and the pooled churn probabilities of the origins' rows."""
+def _reaches(plan: Plan) -> tuple[int | None, ...]:
+    """How many of the newest training cutoffs to learn from: all, or half of them where some origin has more."""
+    half = plan.most // 2
+    return (None, half) if half and any(len(plan.learnt_by(o)) > half for o in plan.origins) else (None,)
+
+
+def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats) -> tuple[bool, int | None, int, Floats]:
+    """Fresh or not, how far back, the number of trees, and the pooled churn probabilities of the origins' rows."""
     own = shop.settings.models.churn
+    kinds: list[tuple[bool, int | None]] = [(False, newest) for newest in _reaches(plan)]
+    if len(plan.edges) > 1:
+        kinds.append((True, None))
     candidates = []
-    for fresh in (False, True) if len(plan.edges) > 1 else (False,):
-        boosters = [shop.hazard(plan, o, fresh, own.max_rounds) for o in plan.origins]
+    for fresh, newest in kinds:
+        lessons = [Lesson(plan, o, newest, fresh) for o in plan.origins]
         for trees in fit.tree_counts(own):
-            curves = [
-                survival(part_margins(b, shop.values[shop.rows([o])], len(plan.edges), trees))[-1]
-                for b, o in zip(boosters, plan.origins, strict=True)
-            ]
-            risk = np.concatenate(curves)
-            candidates.append((float(metrics.log_losses(churned, risk).mean()), fresh, trees, risk))
-    _, fresh, trees, risk = min(candidates, key=lambda c: c[0])
-    return fresh, trees, risk
+            risk = np.concatenate([shop.risk(lesson, own.max_rounds, trees) for lesson in lessons])
+            candidates.append((float(metrics.log_losses(churned, risk).mean()), fresh, newest, trees, risk))
+    _, fresh, newest, trees, risk = min(candidates, key=lambda c: c[0])
+    return fresh, newest, trees, risk
 
 
 def _choose_pool(
@@ -94,7 +102,7 @@ def _choose_pool(
     A share is given only where it lowers the log loss at every origin, each probability first mapped within its origin:
     else a model would win by erring to the other side of a level that drifts.
     """
-    said = np.concatenate([shop.linear_risk(plan, o) for o in plan.origins])
+    said = np.concatenate([shop.linear_risk(Lesson(plan, o)) for o in plan.origins])
     given = np.full_like(risk, np.nan)
     if {*btyd.TIMING} <= {*shop.columns}:
         found = [(o, shop.renewal(o, plan.horizon_days)) for o in plan.origins]
@@ -125,29 +133,36 @@ def _choose_pool(
     return shares, out
 
 
-def _choose_amount(shop: Workshop, plan: Plan, risk: Floats, spend: Floats) -> tuple[dict[str, int], float, Floats]:
-    """Trees of both spend models, the two-part model's share, and the pooled expected spend of the origins."""
+def _choose_amount(
+    shop: Workshop, plan: Plan, risk: Floats, spend: Floats
+) -> tuple[int | None, dict[str, int], float, Floats]:
+    """How far back, trees of both spend models, the two-part model's share, and the origins' expected spend."""
 
     def loss(money: Floats) -> float:
         return float(metrics.tweedie_deviances(spend, money).mean())
 
-    trees, money = {}, {}
-    for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
-        active_only = name == SPEND_IF_ACTIVE
-        stages = {n: loss(factor * _pooled_amount(shop, plan, n, active_only, False))
-                  for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
-        trees[name] = min(stages, key=lambda n: stages[n])
-        money[name] = factor * _pooled_amount(shop, plan, trees[name], active_only, True)
-    mixed = {s: (1 - s) * money["spend"] + s * money[SPEND_IF_ACTIVE] for s in TWO_PART_SHARES}
-    share = min(mixed, key=lambda s: loss(mixed[s]))
-    return trees, share, mixed[share]
+    candidates = []
+    for newest in _reaches(plan):
+        lessons = [Lesson(plan, o, newest) for o in plan.origins]
+        trees, money = {}, {}
+        for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
+            active_only = name == SPEND_IF_ACTIVE
+            stages = {n: loss(factor * _pooled_amount(shop, lessons, n, active_only, False))
+                      for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
+            trees[name] = min(stages, key=lambda n: stages[n])
+            money[name] = factor * _pooled_amount(shop, lessons, trees[name], active_only, True)
+        for share in TWO_PART_SHARES:
+            mixed = (1 - share) * money["spend"] + share * money[SPEND_IF_ACTIVE]
+            candidates.append((loss(mixed), newest, trees, share, mixed))
+    _, newest, trees, share, mixed = min(candidates, key=lambda c: c[0])
+    return newest, trees, share, mixed
 
 
-def _pooled_amount(shop: Workshop, plan: Plan, trees: int, active_only: bool, balanced: bool) -> Floats:
+def _pooled_amount(shop: Workshop, lessons: Sequence[Lesson], trees: int, active_only: bool, balanced: bool) -> Floats:
     """Expected spend of the origins' rows; ``balanced``: with the total right on what was learnt from (slower)."""
     out, most = [], shop.settings.models.spend.max_rounds
-    for origin in plan.origins:
-        booster, scale = shop.amount(plan, origin, most, active_only)
-        level = shop.balanced(plan, origin, trees, active_only)[2] if balanced else 0.0
-        out.append(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([origin])], trees)))
+    for lesson in lessons:
+        booster, scale = shop.amount(lesson, most, active_only)
+        level = shop.balanced(lesson, trees, active_only)[2] if balanced else 0.0
+        out.append(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([lesson.when])], trees)))
     return np.concatenate(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -16,11 +17,34 @@ from churn_clv.events import Log
 from churn_clv.models import btyd, fit
 from churn_clv.models.baseline import fit_linear
 from churn_clv.models.linear import Linear
-from churn_clv.models.predict import PART, Floats, Kind, sigmoid
+from churn_clv.models.predict import PART, Floats, Kind, averaged, part_margins, raw_margin, sigmoid, survival
 from churn_clv.timeline import Definitions, Plan
 
 Say = Callable[[str], None]
 Rows = np.ndarray[Any, np.dtype[np.intp]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Which labels a model learns: those that end by ``when``, at the plan's ``newest`` so many cutoffs (None: all).
+
+    With ``fresh`` a part of the horizon is learnt at every cutoff whose window is complete up to that part, else only
+    at those whose whole horizon is.
+    """
+
+    plan: Plan
+    when: dt.date
+    newest: int | None = None
+    fresh: bool = False
+
+    @property
+    def known_by(self) -> dt.date | None:
+        """What labels may count: what was known by the test cutoff, or all when everything is learnt to ship."""
+        return None if self.when == self.plan.ends else self.plan.test
+
+    def cutoffs(self, edge: int | None = None) -> tuple[dt.date, ...]:
+        """The cutoffs learnt at: for the whole horizon, or for its part that ends after ``edge`` days."""
+        return self.plan.learnt_by(self.when, edge if self.fresh else None)[-(self.newest or self.plan.most) :]
 
 
 class Workshop:
@@ -93,20 +117,16 @@ class Workshop:
         return np.random.default_rng(self.settings.seed).random(len(self.values))
 
     # --- boosters -------------------------------------------------------------------------------
-    def hazard(self, plan: Plan, when: dt.date, fresh: bool, trees: int) -> lgb.Booster:
-        """A booster of a purchase in each part of the horizon after none before, from labels that end by ``when``.
-
-        With ``fresh`` a part is learnt at every cutoff whose window is complete up to that part, else only at those
-        whose whole horizon is.
-        """
-        known_by = None if when == plan.ends else plan.test
-        cutoffs = [plan.learnt_by(when, edge if fresh else None) for edge in plan.edges]
-        key = ("hazard", *cutoffs, known_by if self._late else None)
-        stacked, bought, before = [], [], np.zeros(len(self.values))
+    def hazard(self, lesson: Lesson, trees: int) -> lgb.Booster:
+        """A booster of a purchase in each part of the horizon after none before."""
+        edges = lesson.plan.edges
+        cutoffs = [lesson.cutoffs(edge) for edge in edges]
+        key = ("hazard", *cutoffs, self._version(lesson))
         if (booster := self._kept(key, trees)) is not None:
             return booster
-        for part, edge in enumerate(plan.edges):
-            silent = self.label("churned", edge, known_by)
+        stacked, bought, before = [], [], np.zeros(len(self.values))
+        for part, edge in enumerate(edges):
+            silent = self.label("churned", edge, lesson.known_by)
             rows = self.learning(cutoffs[part])
             rows = rows[before[rows] == (1.0 if part else 0.0)]
             stacked.append(np.column_stack([self.values[rows], np.full(len(rows), float(part))]))
@@ -115,46 +135,60 @@ class Workshop:
         values, label = np.vstack(stacked), np.concatenate(bought)
         return self._keep(key, values, label, "hazard", trees, (*self.columns, PART))
 
-    def amount(self, plan: Plan, when: dt.date, trees: int, active_only: bool) -> tuple[lgb.Booster, float]:
-        """A booster of spend, of the active only or of all, from labels that end by ``when``, and its money scale."""
-        known_by = None if when == plan.ends else plan.test
-        cutoffs = plan.learnt_by(when)
-        rows, label = self._paying(plan, cutoffs, active_only, known_by)
+    def whole(self, lesson: Lesson, trees: int) -> lgb.Booster:
+        """A booster of no purchase in the whole horizon."""
+        cutoffs = lesson.cutoffs()
+        key = ("whole", cutoffs, self._version(lesson))
+        if (booster := self._kept(key, trees)) is not None:
+            return booster
+        rows = self.learning(cutoffs)
+        label = self.label("churned", lesson.plan.horizon_days, lesson.known_by)[rows]
+        return self._keep(key, self.values[rows], label, "hazard", trees, self.columns)
+
+    def risk(self, lesson: Lesson, most: int, trees: int) -> Floats:
+        """P(no purchase in the horizon) of the customers at ``lesson.when``: the mean of both boosters; (rows,).
+
+        Of boosters of ``most`` trees the first ``trees`` are asked.
+        """
+        values = self.values[self.rows([lesson.when])]
+        parts = part_margins(self.hazard(lesson, most), values, len(lesson.plan.edges), trees)
+        return averaged(survival(parts)[-1], raw_margin(self.whole(lesson, most), values, trees))
+
+    def amount(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float]:
+        """A booster of spend, of the active only or of all, and its money scale."""
+        rows, label = self._paying(lesson, active_only)
         scale = fit.money_scale(label)
-        key = ("amount", active_only, cutoffs, known_by if self._late else None)
+        key = ("amount", active_only, lesson.cutoffs(), self._version(lesson))
         booster = self._kept(key, trees)
         if booster is None:
             booster = self._keep(key, self.values[rows], label / scale, "amount", trees, self.columns)
         return booster, scale
 
-    def balanced(self, plan: Plan, when: dt.date, trees: int, active_only: bool) -> tuple[lgb.Booster, float, float]:
+    def balanced(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float, float]:
         """The same with the log factor that brings its training total out right at ``trees`` trees."""
-        booster, scale = self.amount(plan, when, trees, active_only)
-        known_by = None if when == plan.ends else plan.test
-        rows, label = self._paying(plan, plan.learnt_by(when), active_only, known_by)
+        booster, scale = self.amount(lesson, trees, active_only)
+        rows, label = self._paying(lesson, active_only)
         return booster, scale, fit.balance(booster, self.values[rows], label / scale, trees)
 
-    def _paying(
-        self, plan: Plan, cutoffs: Sequence[dt.date], active_only: bool, known_by: dt.date | None
-    ) -> tuple[Rows, Floats]:
-        rows, horizon = self.learning(cutoffs), plan.horizon_days
+    def _paying(self, lesson: Lesson, active_only: bool) -> tuple[Rows, Floats]:
+        rows, horizon = self.learning(lesson.cutoffs()), lesson.plan.horizon_days
         if active_only:
-            rows = rows[self.label("churned", horizon, known_by)[rows] == 0]
-        return rows, self.label("spend", horizon, known_by)[rows]
+            rows = rows[self.label("churned", horizon, lesson.known_by)[rows] == 0]
+        return rows, self.label("spend", horizon, lesson.known_by)[rows]
 
-    def linear(self, plan: Plan, when: dt.date) -> Linear:
-        """A logistic regression on the whole horizon's labels that end by ``when``."""
-        known_by, cutoffs = None if when == plan.ends else plan.test, plan.learnt_by(when)
-        key = (cutoffs, known_by if self._late else None)
+    def linear(self, lesson: Lesson) -> Linear:
+        """A logistic regression on the whole horizon's labels."""
+        cutoffs = lesson.cutoffs()
+        key = (cutoffs, self._version(lesson))
         if key not in self._linears:
             rows = self.learning(cutoffs)
-            label = self.label("churned", plan.horizon_days, known_by)[rows]
+            label = self.label("churned", lesson.plan.horizon_days, lesson.known_by)[rows]
             self._linears[key] = fit_linear(self.values[rows], label)
         return self._linears[key]
 
-    def linear_risk(self, plan: Plan, when: dt.date) -> Floats:
-        """Its churn probabilities for the rows of the cutoff ``when``."""
-        return sigmoid(self.linear(plan, when).margin(self.values[self.rows([when])]))
+    def linear_risk(self, lesson: Lesson) -> Floats:
+        """Its churn probabilities for the customers at ``lesson.when``."""
+        return sigmoid(self.linear(lesson).margin(self.values[self.rows([lesson.when])]))
 
     def renewal(self, when: dt.date, horizon_days: int) -> btyd.Fit | None:
         """The BG/NBD or MBG/NBD of everyone known at a cutoff, from their history up to it; no label is learnt."""
@@ -170,6 +204,10 @@ class Workshop:
         pairs = timeline.pairs_of(self.log.frame["customer_id"].unique(), [when])
         known = timeline.known_among(self.log.frame, pairs)
         return features.build(timeline.Past(self.log.frame, known), self.definitions, columns)
+
+    def _version(self, lesson: Lesson) -> dt.date | None:
+        """What tells labels of the same cutoffs apart: as known when, where events become known late."""
+        return lesson.known_by if self._late else None
 
     def _kept(self, key: tuple[Any, ...], trees: int) -> lgb.Booster | None:
         found = self._boosters.get(key)

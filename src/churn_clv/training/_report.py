@@ -26,6 +26,8 @@ def chosen_as_json(judged: Judged) -> dict[str, Any]:
         "churn_trees": chosen.trees["churned"],
         "spend_trees": chosen.trees.get("spend"),
         "fresh": chosen.fresh,
+        "churn_newest_cutoffs": chosen.churn_newest,
+        "spend_newest_cutoffs": chosen.spend_newest,
         "linear_weight": chosen.linear_share,
         "renewal_weight": chosen.renewal_share,
         "two_part_weight": chosen.two_part,
@@ -146,6 +148,8 @@ def importance(judged: Judged) -> pl.DataFrame:
     gains = {"churned": np.zeros(len(columns)), "spend": np.zeros(len(columns))}
     for h in judged.heads:  # without the hazard's own last column, the part of the horizon
         gains["churned" if h.kind == "hazard" else "spend"] += h.booster.feature_importance("gain")[: len(columns)]
+        if h.whole is not None:
+            gains["churned"] += h.whole.feature_importance("gain")
     return pl.DataFrame({"feature": columns, "churn_gain": gains["churned"], "spend_gain": gains["spend"]}).sort(
         "churn_gain", "feature", descending=[True, False]
     )
