@@ -89,6 +89,47 @@ def by_parts(
     )
 
 
+def by_windows(
+    frame: pl.DataFrame,
+    pairs: pl.DataFrame,
+    spend: config.Target | None,
+    days: int,
+    *,
+    minor_units: int,
+    ends: dt.date,
+    known_by: dt.date | None = None,
+) -> pl.DataFrame:
+    """Purchase days and money of each pair in each window of ``days`` after its cutoff: window 0 is the horizon.
+
+    ``row`` (the pair's position), ``window``, ``orders`` (occasions) and ``money`` (major units, not below what
+    ``spend`` clips at; null without it), one row where anything happened. Only windows that end by ``ends``.
+    """
+    rows = timeline.known_before(frame.lazy().with_columns(day=pl.col("time").dt.date()), known_by)
+    bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
+    paid = pl.col(spend.events.column).is_in(list(spend.events.is_in)) if spend else pl.lit(False)
+    both = pl.col("amount").filter(bought | reversed_).sum()
+    daily = rows.group_by("customer_id", "day").agg(
+        occasion=timeline.occasion(bought.sum(), reversed_.sum(), both), minor=pl.col("amount").filter(paid).sum()
+    )
+    flat = daily.select(
+        "customer_id", "occasion", "minor", time=pl.col("day").cast(pl.Datetime("us")),
+        known_at=pl.lit(None, dtype=pl.Datetime("us")),
+    ).collect()  # fmt: skip
+    longest = max(((ends - cutoff).days for cutoff in pairs["cutoff"].unique()), default=0)
+    least = spend.at_least if spend else None
+    money = divide(pl.col("minor").sum(), 10**minor_units)
+    return (
+        timeline.future(flat, pairs, longest)
+        .with_columns(window=(pl.col("day") - pl.col("cutoff")).dt.total_days() // days)
+        .filter(pl.col("cutoff") + pl.duration(days=days) * (pl.col("window") + 1) <= pl.lit(ends))
+        .group_by(ROW, "window")
+        .agg(orders=pl.col("occasion").sum().cast(pl.Float64), money=money if spend else pl.lit(None, dtype=pl.Float64))
+        .with_columns(pl.col("money").clip(least) if least is not None else pl.col("money"))
+        .sort(ROW, "window")
+        .collect()
+    )
+
+
 def return_rate(
     frame: pl.DataFrame, pairs: pl.DataFrame, churned: pl.Series, horizon_days: int, within_days: int
 ) -> float | None:

@@ -8,7 +8,7 @@ past cutoffs, never from the customers' intervals (definition D18).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,10 +102,15 @@ def decile_table(expected: Array, spend: Array, probability: Array, churned: Arr
 
     All (n,); a row that an edge cuts counts on each side by its part, so ``n`` may be a fraction. No rows: [].
     """
-    if not len(expected):
-        return []
-    order, size = Order(expected), len(expected) / 10
     columns = {"expected_spend": expected, "spend": spend, "churn_probability": probability, "churn_rate": churned}
+    return tenths(expected, columns)
+
+
+def tenths(by: Array, columns: Mapping[str, Array]) -> list[Row]:
+    """Means of some columns (n,) in ten bins of equal mass by a prediction, as in ``decile_table``."""
+    if not len(by):
+        return []
+    order, size = Order(by), len(by) / 10
     means = {name: (order.tenths(values) / size).tolist() for name, values in columns.items()}
     return [{"decile": i + 1, "n": size} | {name: means[name][i] for name in columns} for i in range(10)]
 

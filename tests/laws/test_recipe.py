@@ -178,9 +178,8 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
     origin, mine = judged.plan.origins[place], judged.shop
     other, plan = shop_of(with_other_labels(sim.log(), origin, 2))
     assert plan == judged.plan and other.definitions == mine.definitions
-    half = plan.most // 2
-    for newest, fresh in ((None, False), (half, False), (None, True)):  # with all trees; the heads below take the first
-        lesson = Lesson(plan, origin, newest, fresh)
+    for fresh in (False, True):  # with all trees; the heads below take the first
+        lesson = Lesson(plan, origin, fresh)
         for learn in (Workshop.hazard, Workshop.whole):
             found = [learn(shop, lesson, 40).model_to_string() for shop in (mine, other)]
             assert found[0] == found[1]
@@ -199,24 +198,27 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
     assert substance(later[0]) != substance(later[1])
 
 
-def test_trees_reach_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
+def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
     shop, plan, chosen = judged.shop, judged.plan, judged.chosen
     churned = chosen.validation["churned"].to_numpy()
 
-    def loss(fresh: bool, newest: int | None, trees: int) -> float:
+    cutoffs = chosen.validation["cutoff"].to_numpy()
+
+    def losses(fresh: bool, trees: int) -> list[float]:
+        """The mean log loss of all origins, then of each."""
         both = []
         for o in plan.origins:
-            lesson, rows = Lesson(plan, o, newest, fresh), shop.values[shop.rows([o])]
+            lesson, rows = Lesson(plan, o, fresh), shop.values[shop.rows([o])]
             parts = survival(part_margins(shop.hazard(lesson, trees), rows, 4, trees))[-1]
             both.append((parts + sigmoid(raw_margin(shop.whole(lesson, trees), rows, trees))) / 2)
-        return float(metrics.log_losses(churned, np.concatenate(both)).mean())
+        loss = metrics.log_losses(churned, np.concatenate(both))
+        return [float(loss.mean()), *(float(loss[cutoffs == o].mean()) for o in np.unique(cutoffs))]
 
-    half = plan.most // 2
-    assert any(len(plan.learnt_by(o)) > half for o in plan.origins)
-    kinds = ((False, None), (False, half), (True, None))
-    found = {(f, k, t): loss(f, k, t) for f, k in kinds for t in fit.tree_counts(SETTINGS.models.churn)}
-    assert (chosen.fresh, chosen.churn_newest, chosen.trees["churned"]) == min(found, key=lambda pair: found[pair])
-    assert len(set(found.values())) == len(found)
+    found = {(f, t): losses(f, t) for f in (False, True) for t in fit.tree_counts(SETTINGS.models.churn)}
+    assert len({row[0] for row in found.values()}) == len(found)
+    plain, new = (min((f for f in found if f[0] == fresh), key=lambda f: found[f][0]) for fresh in (False, True))
+    better = all(b < a for a, b in zip(found[plain][1:], found[new][1:], strict=True))
+    assert (chosen.fresh, chosen.trees["churned"]) == (new if better else plain)
 
 
 def test_the_map_is_that_of_the_pooled_validation(judged: training.Judged) -> None:

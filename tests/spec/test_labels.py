@@ -232,3 +232,44 @@ def test_parts_keep_the_order_of_the_pairs() -> None:
     assert rows.rows() == [(1, 0), (1, 1), (0, 0), (0, 0), (1, 1)]
     none = labels.by_parts(frame(log), pairs.head(0), USUAL["churned"], (7, 14), ends=FAR)
     assert none.shape == (0, 2)
+
+
+# --- windows one after the other --------------------------------------------------------------------
+def test_windows_by_hand() -> None:
+    """Window 0 is the horizon; a window clips at zero on its own; one that is not complete is not there."""
+    log = frame([
+        buy(1, 99), buy(0, 5), back(0, 5), buy(-3, 7), buy(-3, 4), buy(-27, 2, at=NOON), buy(-28, 3, at=NOON * 0),
+        back(-40, 10), buy(-83, 8), buy(-84, 6),
+    ])  # fmt: skip
+    pairs = timeline.pairs_of(["c", "nobody"], [CUTOFF])
+
+    def found(ends: dt.date) -> list[Any]:
+        return labels.by_windows(log, pairs, USUAL["spend"], 28, minor_units=2, ends=ends).rows()
+
+    whole = [(0, 0, 2.0, 13.0), (0, 1, 1.0, 0.0), (0, 2, 1.0, 8.0), (0, 3, 1.0, 6.0)]
+    assert found(CUTOFF + 112 * DAY) == whole
+    assert found(CUTOFF + 111 * DAY) == whole[:3] and found(CUTOFF + 84 * DAY) == whole[:3]
+    assert found(CUTOFF + 83 * DAY) == whole[:2] and found(CUTOFF + 27 * DAY) == []
+
+
+def test_the_first_window_is_what_the_labels_say() -> None:
+    log = frame([buy(-1, 5), buy(-9, 7), back(-9, 7), back(-12, 2), event("visit", -3), buy(-30, 1)])
+    pairs = timeline.pairs_of(["c"], [CUTOFF])
+    told = labels.build(log, pairs, USUAL, 28, minor_units=2, ends=FAR)
+    rows = labels.by_windows(log, pairs, USUAL["spend"], 28, minor_units=2, ends=CUTOFF + 28 * DAY)
+    assert rows.rows() == [(0, 0, 1.0, told["spend_28d"][0])] and told["churned_28d"][0] == 0
+    without = labels.by_windows(log, pairs, None, 28, minor_units=2, ends=CUTOFF + 28 * DAY)
+    assert without.rows() == [(0, 0, 1.0, None)]
+
+
+def test_windows_of_what_was_known_by_then() -> None:
+    log = frame([buy(-1, 5), buy(-2, 7, known_at=midnight(-20))])
+    pairs = timeline.pairs_of(["c"], [CUTOFF])
+
+    def money(known_by: dt.date | None) -> list[float]:
+        rows = labels.by_windows(
+            log, pairs, USUAL["spend"], 28, minor_units=2, ends=CUTOFF + 28 * DAY, known_by=known_by
+        )
+        return rows["money"].to_list()
+
+    assert money(None) == [12.0] and money(CUTOFF + 21 * DAY) == [12.0] and money(CUTOFF + 20 * DAY) == [5.0]

@@ -118,6 +118,14 @@ class Value(Section):
     accept: tuple[PositiveFloat, PositiveFloat] = (6.0, 14.0)
 
 
+class Clv(Section):
+    """The value of a customer beyond the horizon (docs/clv.md); the margin is ``value.margin_share``."""
+
+    months: Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_length=1)] = (3, 6, 12, 24)
+    discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
+    backtest_windows: Annotated[int, Field(ge=2, le=60)] | None = None
+
+
 class Bundle(Section):
     """What is frozen beside the models: the edges of the probability bands."""
 
@@ -204,6 +212,7 @@ class Config(Section):
     promotion: Promotion = Promotion()
     backtest: Backtest = Backtest()
     value: Value = Value()
+    clv: Clv = Clv()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
@@ -216,7 +225,7 @@ class Config(Section):
     @property
     def recipe_hash(self) -> str:
         """Hash of all that changes what is learnt; where results go and how they are served does not."""
-        apart = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value"}
+        apart = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value", "clv"}
         part = self.model_dump(mode="json", by_alias=True, exclude=apart)
         part["models"].pop("threads")
         # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.

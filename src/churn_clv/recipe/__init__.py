@@ -1,9 +1,9 @@
 """The recipe: from snapshots to heads, every choice made on validation origins before the test cutoff (D7, D8).
 
 At each origin a model that learnt only labels ending by then predicts that origin's customers. The pooled predictions
-choose the number of trees, how far back training cutoffs reach, whether parts of label windows that are already
-complete are learnt from too, the share of the renewal model and of the two-part spend, and the calibration map. Then
-the chosen recipe is fitted on every label that ends by the test cutoff, and that is what is judged.
+choose the number of trees, whether parts of label windows that are already complete are learnt from too, the share of
+the renewal model and of the two-part spend, and the calibration map. Then the chosen recipe is fitted on every label
+that ends by the test cutoff, and that is what is judged.
 
 Where events become known late (``known_at``), a model at an origin V learns the labels that end by V as they were
 known at the test cutoff, not as they were known at V: it may hold a little that nobody knew at V yet, but nothing that
@@ -28,7 +28,7 @@ __all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "heads"]
 def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[Head, ...]:
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
     horizon, trees = plan.horizon_days, chosen.trees["churned"]
-    lesson = Lesson(plan, when, chosen.churn_newest, chosen.fresh)
+    lesson = Lesson(plan, when, chosen.fresh)
     hazard, whole = _cut(shop.hazard(lesson, trees), trees), _cut(shop.whole(lesson, trees), trees)
     pool = _pool(shop, plan, chosen, when)
     out = [
@@ -38,8 +38,7 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[He
     for name, share in (("spend", 1 - chosen.two_part), (SPEND_IF_ACTIVE, chosen.two_part)):
         if "spend" in shop.targets and share > 0:
             trees = chosen.trees[name]
-            lesson = Lesson(plan, when, chosen.spend_newest)
-            booster, scale, level = shop.balanced(lesson, trees, active_only=name == SPEND_IF_ACTIVE)
+            booster, scale, level = shop.balanced(Lesson(plan, when), trees, active_only=name == SPEND_IF_ACTIVE)
             out.append(Head(name, horizon, "amount", _cut(booster, trees), level, 1.0, scale, weight=share))
     return tuple(out)
 

@@ -32,15 +32,13 @@ TWO_PART_SHARES = (0.0, 0.5, 1.0)
 class Choice:
     """What the validation origins chose, and the pooled out-of-time predictions that it rests on.
 
-    ``Lesson`` says what fresh and newest mean.
+    ``Lesson`` says what fresh means.
 
     ``validation`` has customer_id, cutoff, churned, churn_probability, purchase_days and, with money, spend and
     expected_spend; its models knew nothing that ends after their own cutoff.
     """
 
     fresh: bool
-    churn_newest: int | None
-    spend_newest: int | None
     trees: dict[str, int]
     linear_share: float
     renewal_share: float
@@ -56,42 +54,39 @@ def choose(shop: Workshop, plan: Plan) -> Choice:
     horizon = plan.horizon_days
     churned = shop.label("churned", horizon, plan.test)[rows]
     origin = np.repeat(np.arange(len(plan.origins)), [len(shop.rows([o])) for o in plan.origins])
-    fresh, churn_newest, trees, risk = _choose_hazard(shop, plan, churned)
+    fresh, trees, risk = _choose_hazard(shop, plan, churned, origin)
     shares, risk = _choose_pool(shop, plan, risk, churned, origin)
     intercept, slope = fit.shrunk_map(logit(risk), churned, origin, timeline.independent(plan.origins, horizon))
     risk = mapped(risk, intercept, slope)
     table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
                                         else pl.lit(None, dtype=pl.Float64).alias("purchase_days"))  # fmt: skip
     table = table.with_columns(churned=pl.Series(churned), churn_probability=pl.Series(risk))
-    counts, two_part, spend_newest = {"churned": trees}, 0.0, None
+    counts, two_part = {"churned": trees}, 0.0
     if "spend" in shop.targets:
         spend = shop.label("spend", horizon, plan.test)[rows]
-        spend_newest, own, two_part, money = _choose_amount(shop, plan, risk, spend)
+        own, two_part, money = _choose_amount(shop, plan, risk, spend)
         counts |= own
         table = table.with_columns(spend=pl.Series(spend), expected_spend=pl.Series(money))
-    return Choice(fresh, churn_newest, spend_newest, counts, *shares, two_part, intercept, slope, table)
+    return Choice(fresh, counts, *shares, two_part, intercept, slope, table)
 
 
-def _reaches(plan: Plan) -> tuple[int | None, ...]:
-    """How many of the newest training cutoffs to learn from: all, or half of them where some origin has more."""
-    half = plan.most // 2
-    return (None, half) if half and any(len(plan.learnt_by(o)) > half for o in plan.origins) else (None,)
+def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats, origin: Rows) -> tuple[bool, int, Floats]:
+    """Fresh or not, the number of trees, and the pooled churn probabilities of the origins' rows.
 
-
-def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats) -> tuple[bool, int | None, int, Floats]:
-    """Fresh or not, how far back, the number of trees, and the pooled churn probabilities of the origins' rows."""
-    own = shop.settings.models.churn
-    kinds: list[tuple[bool, int | None]] = [(False, newest) for newest in _reaches(plan)]
-    if len(plan.edges) > 1:
-        kinds.append((True, None))
-    candidates = []
-    for fresh, newest in kinds:
-        lessons = [Lesson(plan, o, newest, fresh) for o in plan.origins]
+    Fresh parts are learnt only where, each with its best number of trees, they lower the log loss at every origin: a
+    mean that is lower by the luck of one origin is no reason.
+    """
+    own, best = shop.settings.models.churn, []
+    for fresh in (False, True) if len(plan.edges) > 1 else (False,):
+        lessons, found = [Lesson(plan, o, fresh) for o in plan.origins], []
         for trees in fit.tree_counts(own):
             risk = np.concatenate([shop.risk(lesson, own.max_rounds, trees) for lesson in lessons])
-            candidates.append((float(metrics.log_losses(churned, risk).mean()), fresh, newest, trees, risk))
-    _, fresh, newest, trees, risk = min(candidates, key=lambda c: c[0])
-    return fresh, newest, trees, risk
+            loss = metrics.log_losses(churned, risk)
+            found.append((float(loss.mean()), trees, risk, [loss[origin == o].mean() for o in np.unique(origin)]))
+        best.append(min(found, key=lambda c: c[0]))
+    fresh = len(best) > 1 and all(new < old for old, new in zip(best[0][3], best[1][3], strict=True))
+    _, trees, risk, _ = best[fresh]
+    return fresh, trees, risk
 
 
 def _choose_pool(
@@ -133,29 +128,22 @@ def _choose_pool(
     return shares, out
 
 
-def _choose_amount(
-    shop: Workshop, plan: Plan, risk: Floats, spend: Floats
-) -> tuple[int | None, dict[str, int], float, Floats]:
-    """How far back, trees of both spend models, the two-part model's share, and the origins' expected spend."""
+def _choose_amount(shop: Workshop, plan: Plan, risk: Floats, spend: Floats) -> tuple[dict[str, int], float, Floats]:
+    """Trees of both spend models, the two-part model's share, and the pooled expected spend of the origins."""
 
     def loss(money: Floats) -> float:
         return float(metrics.tweedie_deviances(spend, money).mean())
 
-    candidates = []
-    for newest in _reaches(plan):
-        lessons = [Lesson(plan, o, newest) for o in plan.origins]
-        trees, money = {}, {}
-        for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
-            active_only = name == SPEND_IF_ACTIVE
-            stages = {n: loss(factor * _pooled_amount(shop, lessons, n, active_only, False))
-                      for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
-            trees[name] = min(stages, key=lambda n: stages[n])
-            money[name] = factor * _pooled_amount(shop, lessons, trees[name], active_only, True)
-        for share in TWO_PART_SHARES:
-            mixed = (1 - share) * money["spend"] + share * money[SPEND_IF_ACTIVE]
-            candidates.append((loss(mixed), newest, trees, share, mixed))
-    _, newest, trees, share, mixed = min(candidates, key=lambda c: c[0])
-    return newest, trees, share, mixed
+    lessons, trees, money = [Lesson(plan, o) for o in plan.origins], {}, {}
+    for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
+        active_only = name == SPEND_IF_ACTIVE
+        stages = {n: loss(factor * _pooled_amount(shop, lessons, n, active_only, False))
+                  for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
+        trees[name] = min(stages, key=lambda n: stages[n])
+        money[name] = factor * _pooled_amount(shop, lessons, trees[name], active_only, True)
+    mixed = {s: (1 - s) * money["spend"] + s * money[SPEND_IF_ACTIVE] for s in TWO_PART_SHARES}
+    share = min(mixed, key=lambda s: loss(mixed[s]))
+    return trees, share, mixed[share]
 
 
 def _pooled_amount(shop: Workshop, lessons: Sequence[Lesson], trees: int, active_only: bool, balanced: bool) -> Floats:

@@ -26,7 +26,7 @@ Rows = np.ndarray[Any, np.dtype[np.intp]]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Which labels a model learns: those that end by ``when``, at the plan's ``newest`` so many cutoffs (None: all).
+    """Which labels a model learns: those of a plan that end by ``when``.
 
     With ``fresh`` a part of the horizon is learnt at every cutoff whose window is complete up to that part, else only
     at those whose whole horizon is.
@@ -34,7 +34,6 @@ class Lesson:
 
     plan: Plan
     when: dt.date
-    newest: int | None = None
     fresh: bool = False
 
     @property
@@ -44,7 +43,7 @@ class Lesson:
 
     def cutoffs(self, edge: int | None = None) -> tuple[dt.date, ...]:
         """The cutoffs learnt at: for the whole horizon, or for its part that ends after ``edge`` days."""
-        return self.plan.learnt_by(self.when, edge if self.fresh else None)[-(self.newest or self.plan.most) :]
+        return self.plan.learnt_by(self.when, edge if self.fresh else None)
 
 
 class Workshop:

@@ -26,8 +26,6 @@ def chosen_as_json(judged: Judged) -> dict[str, Any]:
         "churn_trees": chosen.trees["churned"],
         "spend_trees": chosen.trees.get("spend"),
         "fresh": chosen.fresh,
-        "churn_newest_cutoffs": chosen.churn_newest,
-        "spend_newest_cutoffs": chosen.spend_newest,
         "linear_weight": chosen.linear_share,
         "renewal_weight": chosen.renewal_share,
         "two_part_weight": chosen.two_part,

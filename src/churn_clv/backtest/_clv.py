@@ -1,0 +1,223 @@
+"""CLV judged: windows of one horizon each, predicted at cutoffs old enough that all have matured (definition D21)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from churn_clv import config, features, labels, metrics, retention, strata, timeline, training
+from churn_clv.errors import UserError
+from churn_clv.events import Log
+from churn_clv.metrics import Array
+from churn_clv.models import btyd
+from churn_clv.models.retention import DAYS_A_YEAR, Retention
+from churn_clv.recipe import Say, Workshop
+from churn_clv.timeline import Definitions
+
+CHAMPION = "champion"
+# What is judged at most: a year.
+YEAR_DAYS = 365
+FEWEST_WINDOWS = 2
+
+
+@dataclass(frozen=True)
+class ClvLook:
+    """Money of every known customer in each window after a cutoff: actual, and by rung; (customers, windows)."""
+
+    cutoff: dt.date
+    actual: Array
+    predicted: dict[str, Array]
+    matured: int
+    source: str  # what the first window rests on
+
+
+def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | None:
+    """The document's ``clv``; None without spend, or where no cutoff leaves two windows and a horizon of history."""
+    targets, _ = training.answerable(log, settings)
+    if "spend" not in targets:
+        return None
+    horizon, count = settings.timeline.horizon_days, windows_of(log, settings)
+    looks = []
+    for back in (-(-horizon // 2), 0):
+        cutoff = log.ends - dt.timedelta(days=count * horizon + back)
+        if count >= FEWEST_WINDOWS and cutoff >= log.starts["purchase"] + dt.timedelta(days=horizon):
+            looks.append(_look(log, settings, targets, cutoff, count, say))
+    return _document(looks, horizon) if looks else None
+
+
+def windows_of(log: Log, settings: config.Config) -> int:
+    """How many windows are judged: as configured, else up to a year and half of the log."""
+    half = (log.ends - log.starts["purchase"]).days // 2
+    return settings.clv.backtest_windows or min(YEAR_DAYS, half) // settings.timeline.horizon_days
+
+
+def _look(
+    log: Log, settings: config.Config, targets: dict[str, config.Target], cutoff: dt.date, count: int, say: Say
+) -> ClvLook:
+    horizon, spend = settings.timeline.horizon_days, targets["spend"]
+    say(f"CLV: {count} windows of {horizon} days from {cutoff} on")
+    past = timeline.until(log, cutoff)
+    earliest = log.starts["purchase"] + dt.timedelta(days=settings.timeline.min_history_days or horizon)
+    try:
+        plan = timeline.make_plan(log.starts["purchase"], cutoff + dt.timedelta(days=horizon), settings.timeline)
+    except UserError:
+        plan = None
+    if plan is not None:
+        shop = Workshop(timeline.until(log, plan.ends), settings, [plan], targets, lambda _: None, shipping=False)
+        refused = training.without_money(shop, [plan], {}, say)
+        plan = None if refused else plan
+    definitions = shop.definitions if plan else timeline.define(past, settings, as_of=cutoff, seen_by=cutoff)
+    rows = retention.known_at(past, definitions, [cutoff])
+    rungs = _btyd(past, definitions, rows, cutoff, count)
+    if plan is not None:
+        judged = training.judge_at(shop, plan, {}, lambda _: None)
+        first, source = judged.predictions["expected_spend"].to_numpy(), "horizon model"
+    else:
+        first, source = rungs[rows["eligible"].to_numpy(), 0], "btyd: too little history for the horizon model"
+    learnt = retention.learn(past, definitions, spend, earliest, cutoff)
+    champion = _champion(rows, first, learnt, count)
+    predicted = {
+        CHAMPION: champion,
+        "btyd": rungs,
+        "last_horizon_spend": np.repeat(_spent(past, rows, spend, cutoff, horizon)[:, None], count, axis=1),
+        "product_formula": _product(past, rows, spend, definitions, cutoff, count),
+        "no_lapse": np.repeat(champion[:, :1], count, axis=1),
+    }
+    pairs = rows.select("customer_id", "cutoff")
+    actual = _matrix(_windows(log, pairs, spend, horizon, log.ends, settings.events.minor_units), rows.height, count)
+    return ClvLook(cutoff, actual, predicted, learnt.matured, source)
+
+
+def _champion(rows: pl.DataFrame, first: Array, learnt: Retention, count: int) -> Array:
+    """Expected money by window: the horizon's times the stratum's curve; the mean of their kind for the ineligible."""
+    start = np.array([learnt.spend.get(s, 0.0) for s in rows["stratum"]])
+    start[rows["eligible"].to_numpy()] = first
+    curves = {name: np.array([curve[min(k, len(curve) - 1)] for k in range(count)])
+              for name, curve in learnt.money.items()}  # fmt: skip
+    return np.asarray(start[:, None] * np.stack([curves[s] for s in rows["stratum"]]))
+
+
+def _btyd(past: Log, definitions: Definitions, rows: pl.DataFrame, cutoff: dt.date, count: int) -> Array:
+    """BG/NBD or MBG/NBD x Gamma-Gamma, window by window; 0 for those who never bought."""
+    everyone = features.build(
+        timeline.Past(past.frame, rows.select("customer_id", "cutoff")), definitions, btyd.COLUMNS
+    )
+    bought = (everyone["purchase_days"] > 0).fill_null(False)
+    known, horizon = everyone.filter(bought), definitions.horizon_days
+    fit = btyd.fitted(known, known, horizon)
+    out = np.zeros((rows.height, count))
+    if fit is None:
+        return out
+    value, _ = btyd.order_value(known, known)
+    histories = btyd.histories(known)
+    orders = [btyd.expected_orders(fit, histories, horizon / 7 * k) for k in range(1, count + 1)]
+    out[bought.to_numpy()] = np.diff(np.stack([np.zeros(known.height), *orders], axis=1), axis=1) * value[:, None]
+    return out
+
+
+def _product(
+    past: Log, rows: pl.DataFrame, spend: config.Target, definitions: Definitions, cutoff: dt.date, count: int
+) -> Array:
+    """Mean spend per horizon in the active window x the share of the last horizon's eligible who bought in it."""
+    horizon, active = definitions.horizon_days, definitions.active_within_days
+    rate = _spent(past, rows, spend, cutoff, active) * horizon / active
+    before = cutoff - dt.timedelta(days=horizon)
+    kept = 1.0
+    if before > past.starts["purchase"]:
+        held = retention.known_at(past, definitions, [before]).filter("eligible")
+        bought = _windows(past, held.select("customer_id", "cutoff"), spend, horizon, cutoff, 2)
+        kept = bought.filter(pl.col("orders") > 0).height / held.height if held.height else 1.0
+    return np.repeat((rate * kept)[:, None], count, axis=1)
+
+
+def _spent(past: Log, rows: pl.DataFrame, spend: config.Target, cutoff: dt.date, days: int) -> Array:
+    """Money of the last so many days before the cutoff; (customers,)."""
+    pairs = rows.select("customer_id", cutoff=pl.lit(cutoff - dt.timedelta(days=days)))
+    return _matrix(_windows(past, pairs, spend, days, cutoff, past.rules.minor_units), rows.height, 1)[:, 0]
+
+
+def _windows(
+    log: Log, pairs: pl.DataFrame, spend: config.Target, days: int, ends: dt.date, minor_units: int
+) -> pl.DataFrame:
+    return labels.by_windows(log.frame, pairs, spend, days, minor_units=minor_units, ends=ends)
+
+
+def _matrix(found: pl.DataFrame, customers: int, count: int) -> Array:
+    out = np.zeros((customers, count))
+    inside = found.filter(pl.col("window") < count)
+    out[inside[labels.ROW].to_numpy(), inside["window"].to_numpy()] = inside["money"].fill_null(0.0).to_numpy()
+    return out
+
+
+def _document(looks: Sequence[ClvLook], horizon: int) -> dict[str, Any]:
+    by_cutoff = [_row(look) for look in looks]
+    each = [_by_window(look.actual, look.predicted[CHAMPION])[-1]["total_ratio"] for look in looks]
+    pooled = sum(look.actual.sum(axis=0) for look in looks), sum(look.predicted[CHAMPION].sum(axis=0) for look in looks)
+    every = {name: np.concatenate([look.predicted[name].sum(axis=1) for look in looks]) for name in (CHAMPION, "btyd")}
+    actual = np.concatenate([look.actual.sum(axis=1) for look in looks])
+    count = looks[0].actual.shape[1]
+    extrapolated = [float(look.predicted[CHAMPION][:, look.matured :].sum() / look.predicted[CHAMPION].sum())
+                    for look in looks]  # fmt: skip
+    return {
+        "window_days": horizon,
+        "windows_judged": count,
+        "days": horizon * count,
+        "years": horizon * count / DAYS_A_YEAR,
+        "cutoffs": [look.cutoff.isoformat() for look in looks],
+        "total_ratio": float(np.mean([row["total_ratio"] for row in by_cutoff])),
+        "worst": max((row["total_ratio"] for row in by_cutoff), key=lambda v: abs(v - 1)),
+        "last_window_worst": max(each, key=lambda v: abs(v - 1)),
+        "gini": float(np.mean([row["gini"] for row in by_cutoff])),
+        "horizon_gini": float(np.mean([row["horizon_gini"] for row in by_cutoff])),
+        "extrapolated_share": float(np.mean(extrapolated)),
+        "windows": _by_window(pooled[0][None, :], pooled[1][None, :]),
+        "deciles": strata.tenths(every[CHAMPION], every | {"actual": actual}),
+        "rungs": [{"rung": name} | _mean([_numbers(look, name) for look in looks]) for name in looks[0].predicted],
+        "by_cutoff": by_cutoff,
+    }
+
+
+def _row(look: ClvLook) -> dict[str, Any]:
+    own = look.predicted[CHAMPION]
+    return {
+        "cutoff": look.cutoff.isoformat(),
+        "n": len(look.actual),
+        "first_window_by": look.source,
+        "windows_matured": look.matured,
+        **_numbers(look, CHAMPION),
+        "horizon_gini": _gini(look.actual[:, 0], own[:, 0]),
+        "windows": _by_window(look.actual, own),
+    }
+
+
+def _numbers(look: ClvLook, name: str) -> dict[str, float]:
+    total, said = look.actual.sum(axis=1), look.predicted[name].sum(axis=1)
+    last = look.actual[:, -1].sum()
+    return {
+        "predicted": float(said.sum()),
+        "actual": float(total.sum()),
+        "total_ratio": float(said.sum() / total.sum()),
+        "last_window_ratio": float(look.predicted[name][:, -1].sum() / last),
+        "gini": _gini(total, said),
+        "mae": float(np.abs(said - total).mean()),
+    }
+
+
+def _mean(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    worst = max((row["total_ratio"] for row in rows), key=lambda v: abs(v - 1))
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} | {"worst": worst}
+
+
+def _by_window(actual: Array, predicted: Array) -> list[dict[str, float]]:
+    pairs = zip(predicted.sum(axis=0), actual.sum(axis=0), strict=True)
+    return [{"k": k + 1, "predicted": float(p), "actual": float(a), "total_ratio": float(p / a)}
+            for k, (p, a) in enumerate(pairs)]  # fmt: skip
+
+
+def _gini(actual: Array, predicted: Array) -> float:
+    return float(metrics.spend_metrics(actual, predicted)["spend_gini"] or 0.0)

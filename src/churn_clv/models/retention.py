@@ -1,0 +1,86 @@
+"""From the next horizon to a lifetime: what a customer is worth in later windows (definition D21).
+
+A window is one horizon long. The money of window k is that of the first times a retention curve of the customer's
+stratum: measured where labels of the log reached so far, extrapolated beyond, by a curve that never absorbs. Serving
+only multiplies: one coefficient per stratum, cutoff and number of months.
+"""
+
+from __future__ import annotations
+
+import calendar
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+DAYS_A_YEAR = 365.25
+
+
+@dataclass(frozen=True)
+class Retention:
+    """Money and activity of window k over those of the first, by stratum; index 0 is the first window, 1.0.
+
+    Strata are numbers of orders for the eligible, and the reason for those who are not; for these ``spend`` and
+    ``active`` hold the mean money (major units) and share of the first window. Windows from ``matured`` on are
+    extrapolated.
+    """
+
+    window_days: int
+    matured: int
+    money: Mapping[str, tuple[float, ...]]
+    activity: Mapping[str, tuple[float, ...]]
+    spend: Mapping[str, float]
+    active: Mapping[str, float]
+
+    def coefficient(self, stratum: str, days: int, discount: float) -> tuple[float, float]:
+        """What the first window's money is multiplied by for all money of the first ``days``, and the part of it that
+        is extrapolated; discounted by ``discount`` a year from the middle of each window.
+        """  # fmt: skip
+        total, beyond = 0.0, 0.0
+        curve = self.money[stratum]
+        for k in range(-(-days // self.window_days)):
+            starts, ends = k * self.window_days, min((k + 1) * self.window_days, days)
+            share = (ends - starts) / self.window_days
+            middle = (starts + ends) / 2
+            part = curve[min(k, len(curve) - 1)] * share / (1 + discount) ** (middle / DAYS_A_YEAR)
+            total += part
+            beyond += part if k >= self.matured else 0.0
+        return total, beyond
+
+    def activity_after(self, stratum: str, days: int) -> float:
+        """Share of the first window's active who are active in the window that begins after so many days."""
+        curve = self.activity[stratum]
+        place = days / self.window_days
+        below = min(int(place), len(curve) - 1)
+        above = min(below + 1, len(curve) - 1)
+        return curve[below] + (curve[above] - curve[below]) * (place - int(place))
+
+
+def days_of(months: int, cutoff: dt.date) -> int:
+    """Days from a cutoff to the same day so many months later, or to that month's last day where it is shorter."""
+    year, month = divmod(cutoff.year * 12 + cutoff.month - 1 + months, 12)
+    last = calendar.monthrange(year, month + 1)[1]
+    return (dt.date(year, month + 1, min(cutoff.day, last)) - cutoff).days
+
+
+def values(
+    retention: Retention, strata: Sequence[str], cutoffs: Sequence[dt.date], first: Floats, months: int,
+    discount: float,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Value of the coming ``months`` and its extrapolated share, (n,) each, from the first window's money (n,).
+
+    Each row by its stratum and cutoff; NaN where ``first`` is. One coefficient per (stratum, cutoff), so that a
+    customer alone comes out as among others, to the bit.
+    """
+    known: dict[tuple[str, dt.date], tuple[float, float]] = {}
+    for key in zip(strata, cutoffs, strict=True):
+        if key not in known:
+            known[key] = retention.coefficient(key[0], days_of(months, key[1]), discount)
+    pairs = [known[key] for key in zip(strata, cutoffs, strict=True)]
+    total = np.array([p[0] for p in pairs], dtype=np.float64)
+    beyond = np.array([p[1] / p[0] if p[0] > 0 else 0.0 for p in pairs], dtype=np.float64)
+    return first * total, np.where(np.isnan(first), np.nan, beyond)
