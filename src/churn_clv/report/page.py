@@ -173,10 +173,10 @@ def _cutoffs(document: Document, shown: Mapping[str, str]) -> str:
     cells = []
     for r in rows:
         values = r | {"ece_above_floor": wording.above_floor(r)}
-        low, high = (wording.number("spend_total_ratio", r.get(k)) for k in ("spend_total_low", "spend_total_high"))
         inside = {True: "yes", False: "no", None: wording.NONE}[wording.in_band(r)]
-        band = wording.NONE if wording.in_band(r) is None else f"{low} to {high}"
-        cells.append([str(r["cutoff"]), *(wording.number(k, values.get(k)) for k in PER_CUTOFF), band, inside])
+        cells.append(
+            [str(r["cutoff"]), *(wording.number(k, values.get(k)) for k in PER_CUTOFF), wording.band(r), inside]
+        )
     return _section("This model at each cutoff", shown.get("totals", "") + _table(heads, cells))
 
 
