@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -232,7 +233,24 @@ def test_the_log_until_a_midnight() -> None:
     assert sorted(t.day for t in cut.frame["time"]) == [1, 3, 9]
     assert (log.ends, cut.ends) == (dt.date(2024, 1, 21), dt.date(2024, 1, 10))
     assert (cut.rules, cut.starts, cut.columns) == (log.rules, log.starts, log.columns)
+    assert cut.fingerprint != log.fingerprint
     assert cut.frame.columns == log.frame.columns and log.frame.height == 6  # the log itself stays
+
+
+def test_a_cut_log_knows_no_type_column_count_or_attribute_that_only_came_later() -> None:
+    later = {"event_type": "survey", "value": 7.0}
+    log = log_of([bought(1, channel=None), bought(20, channel="web"), bought(12) | later])
+    people = pl.DataFrame({
+        "customer_id": ["a", "a", "b"], "valid_from": [instant(2), instant(10), instant(9, 23)], "city": [*"xyz"],
+    })  # fmt: skip
+    undated = people.drop("valid_from")
+    log = dataclasses.replace(log, attributes={"people": people, "plain": undated})
+    assert (set(log.starts), {"channel", "value"} <= log.columns, len(log.counts)) == ({"purchase", "survey"}, True, 1)
+    cut = timeline.until(log, dt.date(2024, 1, 10))
+    assert cut.starts == {"purchase": log.starts["purchase"]} and not {"channel", "value"} & cut.columns
+    assert cut.counts == ()
+    assert cut.attributes["people"]["city"].to_list() == ["x", "z"] and cut.attributes["plain"].equals(undated)
+    assert cut.columns == timeline.until(log, dt.date(2024, 1, 11)).columns  # of the events alone
 
 
 @pytest.mark.parametrize("day", [21, 22, 30])

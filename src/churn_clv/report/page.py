@@ -220,7 +220,8 @@ def _plain(value: Any) -> str:
 def _data(document: Document) -> str:
     heads, rows = ["policy", "source", "rows", "what was done"], document["policies"]
     if not rows:
-        return _section("What was done to the data", _paragraph("No line met a policy."))
+        why = "No line met a policy." if document["final"] else "Not told in development: the counts hold later lines."
+        return _section("What was done to the data", _paragraph(why))
     cells = [[str(r["policy"]).replace("_", " "), str(r["source"]), f"{r['rows']:,}", str(r["action"])] for r in rows]
     return _section("What was done to the data", _table(heads, cells, text=(0, 1, 3)))
 
