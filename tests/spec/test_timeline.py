@@ -157,6 +157,9 @@ def ages(customer: str, *days: int) -> list[dict[str, Any]]:
         (ages("a", 30, 20, 10) + ages("b", 45, 5), 0.9, 40),
         (ages("a", 30, 30, 20), 0.5, 10),  # two purchases of one day are one
         (ages("a", 30, 20) + ages("b", 90), 0.9, 90),  # the open gap of b hides when it ends
+        # a has 39 gaps of 3 days and an open 3, b three of 40. An older customer like b is first seen up to 40 days
+        # after the log's start, though 39 of the 42 gaps that ended took 3 days
+        (ages("a", *range(120, 2, -3)) + ages("b", 121, 81, 41, 1), 0.9, 40),
     ],
 )
 def test_gap_quantile(log: list[dict[str, Any]], share: float, expected: int) -> None:
