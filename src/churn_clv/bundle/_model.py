@@ -14,7 +14,7 @@ from churn_clv import config, events, features, matrix, timeline
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
 from churn_clv.models.loss import LossTable
-from churn_clv.models.predict import Floats, Head, answers
+from churn_clv.models.predict import Floats, Head, answers, beyond, within
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -95,10 +95,30 @@ class Bundle:
         ``frame`` has customer_id and time, and event_type, amount (major units), ... as ``read_log`` describes;
         events at or after ``cutoff`` (a local midnight) are ignored. Raises UserError on columns of a wrong type.
         """
-        plain = events.to_polars(frame)
-        log, _ = events.without_repeats(events.canonical(plain, self.definitions.rules))
-        scored = self.score_log(log, as_date(cutoff))
-        return scored if isinstance(frame, pl.DataFrame | pl.LazyFrame) else scored.to_pandas()
+        return _like(frame, self.score_log(self._log(frame), as_date(cutoff)))
+
+    def no_purchase(
+        self, frame: pd.DataFrame | pl.DataFrame, cutoff: dt.date | str, days: int
+    ) -> pd.DataFrame | pl.DataFrame:
+        """P(no purchase in the first ``days`` from ``cutoff``) of every known customer; the same kind of frame back.
+
+        Columns: customer_id, cutoff, days, probability (null for ineligible customers), extrapolated. At an edge
+        (``edges``) the probability is ``score``'s own, between two edges the chance is the same each day. Past the
+        horizon it goes on at the horizon's mean chance per day, and ``extrapolated`` is true: nothing was learnt
+        there, and in truth those who stay silent come back ever less likely. Raises UserError for fewer days than 1.
+        """
+        if days < 1:
+            raise UserError(f"days must be 1 or more, found {days}.")
+        log = self._log(frame)
+        rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
+        asked = rows.filter("eligible")
+        hazard = next(h for h in self.heads if h.kind == "hazard")
+        curve, far = hazard.curve(matrix.values(asked, self.features)), days > self.horizon_days
+        found = beyond(curve, self.edges, days) if far else within(curve, self.edges, days)
+        known = asked.select("customer_id", probability=pl.Series(found, dtype=pl.Float64))
+        out = rows.select("customer_id", "cutoff", days=pl.lit(days))
+        out = out.join(known, on="customer_id", how="left", maintain_order="left")
+        return _like(frame, out.with_columns(extrapolated=pl.lit(far)))
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
         """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
@@ -109,8 +129,15 @@ class Bundle:
 
         Events of other types than ``event_types`` are ignored: the model has never met them.
         """
+        return self.predict(self._matrix(frame, pairs))
+
+    def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
+        plain = events.to_polars(frame)
+        return events.without_repeats(events.canonical(plain, self.definitions.rules))[0]
+
+    def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        return self.predict(matrix.build(met, pairs, self.definitions))
+        return matrix.build(met, pairs, self.definitions)
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
@@ -179,6 +206,11 @@ def make_reference(
     quantiles = np.quantile(judged, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
     edges = settings.band_edges or (base, 2 * base / (1 + base))
     return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names, interval, loss)
+
+
+def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:
+    """The answer as the kind of frame that was asked with."""
+    return answer if isinstance(frame, pl.DataFrame | pl.LazyFrame) else answer.to_pandas()
 
 
 def as_date(cutoff: dt.date | str) -> dt.date:
