@@ -53,6 +53,11 @@ class Log:
     fingerprint: str
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(self.starts)
+        first = min(self.starts.values(), default=None)
+        return f"Log({self.frame.height:,} events from {first} until {self.ends}: {kinds}; {self.fingerprint})"
+
 
 def read_log(config: Config) -> Log:
     """Read every source of ``config.events`` into one log.

@@ -250,6 +250,7 @@ def test_a_cut_log_knows_no_type_column_count_or_attribute_that_only_came_later(
     log = dataclasses.replace(log, attributes={"people": people, "plain": undated})
     assert (set(log.starts), {"channel", "value"} <= log.columns, len(log.counts)) == ({"purchase", "survey"}, True, 1)
     cut = timeline.until(log, dt.date(2024, 1, 10))
+    assert repr(cut) == f"Log(1 events from 2024-01-01 until 2024-01-10: purchase; {cut.fingerprint})"
     assert cut.starts == {"purchase": log.starts["purchase"]} and not {"channel", "value"} & cut.columns
     assert cut.counts == ()
     assert cut.attributes["people"]["city"].to_list() == ["x", "z"] and cut.attributes["plain"].equals(undated)
