@@ -18,7 +18,18 @@ from churn_clv.errors import UserError
 from churn_clv.policies import Count, Sieve, at_or_after, judge_currency, judge_lines, judge_values, without_float_ids
 from churn_clv.sources import Tables
 
-__all__ = ["LOG_SCHEMA", "Count", "Log", "Rules", "canonical", "fingerprint", "from_frame", "read_log", "rules_of"]
+__all__ = [
+    "LOG_SCHEMA",
+    "Count",
+    "Log",
+    "Rules",
+    "canonical",
+    "fingerprint",
+    "from_frame",
+    "narrowed",
+    "read_log",
+    "rules_of",
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +52,11 @@ class Log:
     attributes: dict[str, pl.DataFrame]
     fingerprint: str
     notes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(self.starts)
+        first = min(self.starts.values(), default=None)
+        return f"Log({self.frame.height:,} events from {first} until {self.ends}: {kinds}; {self.fingerprint})"
 
 
 def read_log(config: Config) -> Log:
@@ -82,6 +98,18 @@ def from_frame(frame: Any, rules: Rules, ends: dt.date | None = None, starts: di
     first = _first_day(log)
     known = {} if first is None else dict.fromkeys(sorted(log["event_type"].unique()), first)
     return _log(log, rules, known | (starts or {}), ends, tuple(counts), {}, ())
+
+
+def narrowed(log: Log, frame: pl.DataFrame, ends: dt.date, attributes: dict[str, pl.DataFrame]) -> Log:
+    """A log of some of the events of ``log``, as if there were no others.
+
+    Event types and columns are those that these events have. ``counts`` is empty: which of the lines that reading
+    dropped belong to a part is not known.
+    """
+    kinds = set(frame["event_type"].unique())
+    starts = {kind: day for kind, day in log.starts.items() if kind in kinds}
+    content = _identify(frame, starts, ends)
+    return Log(frame, log.rules, starts, ends, _columns(frame), (), attributes, content, log.notes)
 
 
 def rules_of(events: Events) -> Rules:
@@ -206,6 +234,12 @@ def _first_day(frame: pl.DataFrame) -> dt.date | None:
     return first.date() if isinstance(first, dt.datetime) else None
 
 
+def _columns(frame: pl.DataFrame) -> frozenset[str]:
+    """The optional columns that hold any value."""
+    optional = (name for name in LOG_SCHEMA if name not in (*REQUIRED, "event_type"))
+    return frozenset(name for name in optional if frame[name].null_count() < frame.height)
+
+
 def _log(
     frame: pl.DataFrame,
     rules: Rules,
@@ -222,7 +256,5 @@ def _log(
     if not isinstance(last, dt.datetime):
         lines = sum(count.rows for count in counts if count.policy == "lines")
         raise UserError(f"the event log is empty: none of {lines:,} lines read became an event. Check the sources.")
-    optional = (name for name in LOG_SCHEMA if name not in (*REQUIRED, "event_type"))
-    columns = frozenset(name for name in optional if frame[name].null_count() < frame.height)
     ends = ends or last.date() + dt.timedelta(days=1)
-    return Log(frame, rules, starts, ends, columns, counts, attributes, _identify(frame, starts, ends), notes)
+    return Log(frame, rules, starts, ends, _columns(frame), counts, attributes, _identify(frame, starts, ends), notes)

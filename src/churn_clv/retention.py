@@ -12,8 +12,8 @@ from churn_clv import config, features, labels, matrix, population, timeline
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import btyd
-from churn_clv.models.interval import ORDERS, stratum
-from churn_clv.models.retention import Retention
+from churn_clv.models.interval import ORDERS
+from churn_clv.models.retention import Retention, strata_of
 from churn_clv.timeline import Definitions
 
 REASONS = (population.LAPSED, population.PROSPECT, population.SHORT)
@@ -67,12 +67,6 @@ def learn(
     )  # fmt: skip
 
 
-def strata_of(rows: pl.DataFrame) -> pl.Series:
-    """The stratum of each row with ``reason`` and ``purchase_days``: the reason, or the orders of the eligible."""
-    orders = pl.Series(stratum(rows["purchase_days"].fill_null(0).to_numpy()), dtype=pl.String)
-    return rows.select(pl.coalesce(pl.col("reason"), orders.alias("orders"))).to_series().alias("stratum")
-
-
 def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
     """Everyone known at each cutoff: customer_id, cutoff, eligible, reason, btyd's timing, stratum."""
     pairs = timeline.pairs_of(log.frame["customer_id"].unique(), cutoffs)
@@ -80,7 +74,8 @@ def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> 
     past = timeline.Past(log.frame, rows.select("customer_id", "cutoff"))
     timing = features.build(past, definitions, btyd.TIMING).select(btyd.TIMING)
     rows = pl.concat([rows, timing], how="horizontal")
-    return rows.with_columns(strata_of(rows))
+    found = strata_of(rows["reason"].to_list(), rows[btyd.TIMING[0]].fill_null(0).to_numpy())
+    return rows.with_columns(stratum=pl.Series(found, dtype=pl.String))
 
 
 def _cutoffs(earliest: dt.date, when: dt.date, days: int) -> list[dt.date]:

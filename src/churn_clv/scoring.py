@@ -70,7 +70,8 @@ def write(scores: pl.DataFrame, bundle: Bundle, log: Log, folder: Path, *, csv: 
     try:
         scores.write_parquet(aside / SCORES)
         if csv:
-            scores.write_csv(aside / "scores.csv")
+            # people read it: 55.3, not 55.300000000000004
+            scores.with_columns(pl.col("^percentile_.*$").round(3)).write_csv(aside / "scores.csv")
         manifest = summary(scores, bundle) | {
             "fingerprint": log.fingerprint,
             "sha256": hashlib.sha256((aside / SCORES).read_bytes()).hexdigest(),

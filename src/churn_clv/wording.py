@@ -12,6 +12,7 @@ LAPSE_ABOVE = 0.2  # where more of those labelled churned buy again, the word is
 FEW = 300  # customers; a stratum's skill on fewer is mostly chance (D12)
 ECE_MARGIN = 0.01  # above its floor (D10)
 NONE = "-"
+UNMEASURED = "not measured"
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,12 @@ def in_band(row: Mapping[str, Any]) -> bool | None:
     """Whether a cutoff's total lies within its band; None where it has no band."""
     low, ratio, high = (row.get(k) for k in ("spend_total_low", "spend_total_ratio", "spend_total_high"))
     return None if low is None or ratio is None or high is None else bool(low <= ratio <= high)
+
+
+def band(row: Mapping[str, Any]) -> str:
+    """'0.900 to 1.060', where a cutoff's total was expected; in words where it has no band."""
+    ends = [row.get(f"spend_total_{end}") for end in ("low", "high")]
+    return UNMEASURED if None in ends else " to ".join(number("spend_total_ratio", end) for end in ends)
 
 
 def question(document: Document) -> str:

@@ -98,6 +98,11 @@ def test_scoring_the_whole_base(loaded: bundle.Bundle, tmp_path: Path) -> None:
     assert ranks.mean() == pytest.approx(50) and ranks.len() == scores["eligible"].sum()
     folder = scoring.write(scores, loaded, log, tmp_path, csv=True)
     assert pl.read_parquet(folder / "scores.parquet").equals(scores)
+    plain = pl.read_csv(folder / "scores.csv", infer_schema=False)
+    for column in ("percentile_in_reference", "percentile_in_scoring"):
+        assert plain[column].drop_nulls().str.split(".").list.last().str.len_chars().max() <= 3  # type: ignore[operator]
+        assert plain[column].cast(pl.Float64).to_list() == scores[column].round(3).to_list()
+    assert plain["churn_probability"].cast(pl.Float64).equals(scores["churn_probability"])
     assert scoring.write(scores, loaded, log, tmp_path) == folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import random
@@ -14,6 +15,7 @@ import pytest
 import sim
 
 from churn_clv import backtest, config, events, labels, metrics, recipe, timeline, training
+from churn_clv.errors import UserError
 from churn_clv.models.baseline import metrics_of
 from churn_clv.training import _report
 
@@ -139,7 +141,12 @@ def with_another_future(log: events.Log, line: dt.date) -> events.Log:
     unseen = log.frame.filter(~later)[:200].with_columns(
         known_at=pl.lit(dt.datetime.combine(line, dt.time())).cast(pl.Datetime("us"))
     )
-    return sim.changed(log, pl.concat([log.frame.filter(~later), moved, unseen]))
+    fresh = moved[:50].with_columns(event_type=pl.lit("survey"), channel=pl.lit("web"))
+    found = sim.changed(log, pl.concat([log.frame.filter(~later), moved, unseen, fresh]))
+    return dataclasses.replace(
+        found, starts=found.starts | {"survey": line}, columns=found.columns | {"channel"},
+        counts=(*found.counts, events.Count("missing_customer", "tills", 7, "dropped")),
+    )  # fmt: skip
 
 
 def test_development_sees_nothing_from_its_line_on(developed: Ran, out: Path) -> None:
@@ -149,6 +156,48 @@ def test_development_sees_nothing_from_its_line_on(developed: Ran, out: Path) ->
     mine = developed[0]
     for key in KEYS - apart:
         assert other[key] == mine[key], key
+
+
+class Stop(Exception):
+    """Enough has been seen."""
+
+
+def learnt_from(log: events.Log, own: config.Config, monkeypatch: pytest.MonkeyPatch) -> tuple[events.Log, set[str]]:
+    """The log and the targets that a development backtest works with."""
+
+    def seen(log: events.Log, settings: Any, plans: Any, targets: dict[str, Any], *_: Any, **__: Any) -> None:
+        raise Stop(log, {*targets})
+
+    monkeypatch.setattr(backtest, "Workshop", seen)
+    with pytest.raises(Stop) as stop:
+        backtest.run(own, log)
+    return stop.value.args  # type: ignore[return-value]
+
+
+def test_what_only_came_after_the_line_is_nowhere_in_what_development_learns_from(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, own = sim.log(), settings(out, 2)
+    one, targets = learnt_from(log, own, monkeypatch)
+    other, others = learnt_from(with_another_future(log, LINE), own, monkeypatch)
+    assert one.frame.equals(other.frame) and targets == others == {"churned", "spend"}
+    for field in dataclasses.fields(events.Log):
+        if field.name != "frame":
+            assert getattr(one, field.name) == getattr(other, field.name), field.name
+
+
+def test_no_target_is_answered_by_what_only_came_after_the_line(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Money that was first written down after it, and events by which to leave that first came after it."""
+    log, own = sim.log(), settings(out, 2)
+    before = pl.col("time") < pl.lit(dt.datetime.combine(LINE, dt.time()))
+    poor = sim.changed(log, log.frame.with_columns(amount=pl.when(~before).then("amount")))
+    assert "amount" in poor.columns and learnt_from(poor, own, monkeypatch)[1] == {"churned"}
+    cancel = own.targets["churned"].model_copy(
+        update={"events": own.targets["churned"].events.model_copy(update={"is_in": ("survey",)})}
+    )
+    leaving = own.model_copy(update={"targets": own.targets | {"churned": cancel}})
+    with pytest.raises(UserError, match=r"'churned' is needed, and it counts events of type survey"):
+        backtest.run(leaving, with_another_future(log, LINE))
 
 
 def test_only_the_final_backtest_logs_its_look(developed: Ran, final: dict[str, Any], out: Path) -> None:

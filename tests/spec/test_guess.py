@@ -13,7 +13,7 @@ import yaml
 
 from churn_clv import config, events
 from churn_clv.errors import UserError
-from churn_clv.guess import _read, guess
+from churn_clv.guess import _columns, _read, guess
 
 
 def settings_of(text: str, folder: Path) -> config.Config:
@@ -388,3 +388,10 @@ def test_a_file_of_refunds_is_returns_and_says_why(tmp_path: Path) -> None:
     text = guess([path])
     assert "event_type: {constant: return}" in text
     assert "CHECK: by the name of refund_amount, return_date these are returns" in text
+
+
+def test_a_long_log_in_order_still_tells_days_from_months() -> None:
+    """Its first two days fill 2,880 values that may be read either way; the 14th may not."""
+    minutes = [f"{day:02d}/02/2024 {m // 60:02d}:{m % 60:02d}" for day in (1, 2, 14) for m in range(1440)]
+    column = _columns.describe(pl.Series("when", minutes))
+    assert (column.time_format, column.either) == ("%d/%m/%Y %H:%M", None)

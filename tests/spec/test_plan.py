@@ -33,6 +33,9 @@ def test_a_long_log() -> None:
     assert numbers(found.shipped) == [251, 258, 265, 272]
     assert (found.note, found.earliest, found.ends, found.horizon_days) == (None, day(28), day(300), 28)
     assert found.label_ends(found.test) == day(300)
+    assert repr(found) == (
+        "Plan(horizon 28 days: 4 training and 3 validation cutoffs, test 2024-09-29, labels until 2024-10-27)"
+    )
 
 
 def test_each_origin_learns_the_newest_label_windows_that_end_by_it() -> None:

@@ -200,6 +200,32 @@ def test_through_meets_any_last_value(last: float, first: float, to: float) -> N
     assert found[1, 0] == to and to <= found[0, 0] < 1
 
 
+# --- any number of days ---------------------------------------------------------------------------
+def test_within_the_horizon_by_hand() -> None:
+    """At an edge its own value; between, a straight line of the logarithm: the same chance each day."""
+    curve = np.array([[0.81, 0.5], [0.64, 0.25]])
+    assert predict.within(curve, (14, 28), 14).tolist() == [0.81, 0.5]
+    assert predict.within(curve, (14, 28), 28).tolist() == [0.64, 0.25]
+    assert predict.within(curve, (14, 28), 7).tolist() == pytest.approx([0.9, 0.5**0.5], rel=1e-14)
+    assert predict.within(curve, (14, 28), 21).tolist() == pytest.approx([0.72, (0.5 * 0.25) ** 0.5], rel=1e-14)
+
+
+def test_the_chance_of_silence_falls_with_every_day_and_joins_at_the_horizon() -> None:
+    curve = np.array([[1 - 1e-9, 0.9, 0.7], [1 - 1e-9, 0.9, 0.2], [1e-9, 0.5, 0.2]])
+    days = [predict.within(curve, (5, 9, 20), d) for d in range(1, 21)] + [
+        predict.beyond(curve, (5, 9, 20), d) for d in range(21, 60)
+    ]
+    assert (np.diff([np.ones(3), *days], axis=0) <= 0).all() and (np.array(days) >= 0).all()
+    ratios = days[1] / days[0], days[2] / days[1]
+    np.testing.assert_allclose(*ratios, rtol=1e-12)
+
+
+@pytest.mark.parametrize("days", [-1, 0, 29])
+def test_what_does_not_lie_within_the_horizon_is_refused(days: int) -> None:
+    with pytest.raises(ValueError, match=f"{days} days do not lie between 1 and the horizon of 28"):
+        predict.within(np.array([[0.9], [0.5]]), (14, 28), days)
+
+
 # --- beyond the horizon ---------------------------------------------------------------------------
 def test_beyond_the_horizon_by_hand() -> None:
     curve = np.array([[0.9, 0.5], [0.64, 0.25]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from typing import Any
 
@@ -156,6 +157,9 @@ def ages(customer: str, *days: int) -> list[dict[str, Any]]:
         (ages("a", 30, 20, 10) + ages("b", 45, 5), 0.9, 40),
         (ages("a", 30, 30, 20), 0.5, 10),  # two purchases of one day are one
         (ages("a", 30, 20) + ages("b", 90), 0.9, 90),  # the open gap of b hides when it ends
+        # a has 39 gaps of 3 days and an open 3, b three of 40. An older customer like b is first seen up to 40 days
+        # after the log's start, though 39 of the 42 gaps that ended took 3 days
+        (ages("a", *range(120, 2, -3)) + ages("b", 121, 81, 41, 1), 0.9, 40),
     ],
 )
 def test_gap_quantile(log: list[dict[str, Any]], share: float, expected: int) -> None:
@@ -232,7 +236,25 @@ def test_the_log_until_a_midnight() -> None:
     assert sorted(t.day for t in cut.frame["time"]) == [1, 3, 9]
     assert (log.ends, cut.ends) == (dt.date(2024, 1, 21), dt.date(2024, 1, 10))
     assert (cut.rules, cut.starts, cut.columns) == (log.rules, log.starts, log.columns)
+    assert cut.fingerprint != log.fingerprint
     assert cut.frame.columns == log.frame.columns and log.frame.height == 6  # the log itself stays
+
+
+def test_a_cut_log_knows_no_type_column_count_or_attribute_that_only_came_later() -> None:
+    later = {"event_type": "survey", "value": 7.0}
+    log = log_of([bought(1, channel=None), bought(20, channel="web"), bought(12) | later])
+    people = pl.DataFrame({
+        "customer_id": ["a", "a", "b"], "valid_from": [instant(2), instant(10), instant(9, 23)], "city": [*"xyz"],
+    })  # fmt: skip
+    undated = people.drop("valid_from")
+    log = dataclasses.replace(log, attributes={"people": people, "plain": undated})
+    assert (set(log.starts), {"channel", "value"} <= log.columns, len(log.counts)) == ({"purchase", "survey"}, True, 1)
+    cut = timeline.until(log, dt.date(2024, 1, 10))
+    assert repr(cut) == f"Log(1 events from 2024-01-01 until 2024-01-10: purchase; {cut.fingerprint})"
+    assert cut.starts == {"purchase": log.starts["purchase"]} and not {"channel", "value"} & cut.columns
+    assert cut.counts == ()
+    assert cut.attributes["people"]["city"].to_list() == ["x", "z"] and cut.attributes["plain"].equals(undated)
+    assert cut.columns == timeline.until(log, dt.date(2024, 1, 11)).columns  # of the events alone
 
 
 @pytest.mark.parametrize("day", [21, 22, 30])

@@ -33,9 +33,9 @@ def run(settings: config.Config, log: Log, final: bool = False, say: Say = lambd
     it the newest cutoffs are judged and the look is logged under ``out``. Raises UserError where no cutoff fits.
     """
     began = time.monotonic()
-    targets, refused = training.answerable(log, settings)
     line = settings.backtest.development_until or plans(log, settings)[0].test
     log = log if final else timeline.until(log, line)
+    targets, refused = training.answerable(log, settings)
     found = plans(log, settings, say)
     shop = Workshop(log, settings, found, targets, say, shipping=False)
     refused = training.without_money(shop, found, refused, say)
@@ -54,6 +54,8 @@ def plans(log: Log, settings: config.Config, say: Say = lambda _: None) -> list[
     """The temporal plans of the test cutoffs, oldest first: the newest matured one and those before it that fit."""
     own, horizon = settings.backtest, settings.timeline.horizon_days
     step, out = own.step_days or -(-horizon // 2), []
+    if "purchase" not in log.starts:
+        raise UserError(f"backtest: the log has no 'purchase' events before {log.ends}. Map event_type to 'purchase'.")
     for k in range(own.cutoffs):
         try:
             ends = log.ends - dt.timedelta(days=k * step)

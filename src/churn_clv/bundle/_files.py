@@ -37,6 +37,7 @@ from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
 from churn_clv.models.predict import Head, Pool
 from churn_clv.models.renewal import Renewal
+from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
@@ -191,8 +192,14 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         band_edges=tuple(entry["band_edges"]),
         band_names=tuple(entry["band_names"]),
         interval=_load_interval(entry["interval"]) if entry["interval"] else None,
+        retention=_load_retention(entry["retention"]) if entry["retention"] else None,
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
     )
+
+
+def _load_retention(entry: Mapping[str, Any]) -> Retention:
+    curves = {what: {name: tuple(curve) for name, curve in entry[what].items()} for what in ("money", "activity")}
+    return Retention(entry["window_days"], entry["matured"], **curves, spend=entry["spend"], active=entry["active"])
 
 
 def _load_interval(entry: Mapping[str, Any]) -> ByOrders:

@@ -14,7 +14,8 @@ from churn_clv import config, events, features, matrix, timeline
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
 from churn_clv.models.loss import LossTable
-from churn_clv.models.predict import Floats, Head, answers
+from churn_clv.models.predict import Floats, Head, answers, beyond, within
+from churn_clv.models.retention import Retention, strata_of, values
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 QUANTILES = 1001
 # The feature that says how much is known of a customer.
 ORDERS = "purchase_days"
+# The feature that holds all net money so far.
+LIFETIME = "spend"
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Reference:
     """Frozen at training: the judged scores' quantiles, the base rate, the bands' edges and names.
 
     ``interval`` bounds spend, None without a spend head; ``loss`` turns lapse into loss, None where no cutoff is old
-    enough to have seen who came back.
+    enough to have seen who came back; ``retention`` carries spend beyond the horizon, None without a spend head.
     """
 
     quantiles: tuple[float, ...]
@@ -40,6 +43,7 @@ class Reference:
     band_names: tuple[str, ...]
     interval: ByOrders | None = None
     loss: LossTable | None = None
+    retention: Retention | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +99,30 @@ class Bundle:
         ``frame`` has customer_id and time, and event_type, amount (major units), ... as ``read_log`` describes;
         events at or after ``cutoff`` (a local midnight) are ignored. Raises UserError on columns of a wrong type.
         """
-        plain = events.to_polars(frame)
-        log, _ = events.without_repeats(events.canonical(plain, self.definitions.rules))
-        scored = self.score_log(log, as_date(cutoff))
-        return scored if isinstance(frame, pl.DataFrame | pl.LazyFrame) else scored.to_pandas()
+        return _like(frame, self.score_log(self._log(frame), as_date(cutoff)))
+
+    def no_purchase(
+        self, frame: pd.DataFrame | pl.DataFrame, cutoff: dt.date | str, days: int
+    ) -> pd.DataFrame | pl.DataFrame:
+        """P(no purchase in the first ``days`` from ``cutoff``) of every known customer; the same kind of frame back.
+
+        Columns: customer_id, cutoff, days, probability (null for ineligible customers), extrapolated. At an edge
+        (``edges``) the probability is ``score``'s own, between two edges the chance is the same each day. Past the
+        horizon it goes on at the horizon's mean chance per day, and ``extrapolated`` is true: nothing was learnt
+        there, and in truth those who stay silent come back ever less likely. Raises UserError for fewer days than 1.
+        """
+        if days < 1:
+            raise UserError(f"days must be 1 or more, found {days}.")
+        log = self._log(frame)
+        rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
+        asked = rows.filter("eligible")
+        hazard = next(h for h in self.heads if h.kind == "hazard")
+        curve, far = hazard.curve(matrix.values(asked, self.features)), days > self.horizon_days
+        found = beyond(curve, self.edges, days) if far else within(curve, self.edges, days)
+        known = asked.select("customer_id", probability=pl.Series(found, dtype=pl.Float64))
+        out = rows.select("customer_id", "cutoff", days=pl.lit(days))
+        out = out.join(known, on="customer_id", how="left", maintain_order="left")
+        return _like(frame, out.with_columns(extrapolated=pl.lit(far)))
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
         """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
@@ -109,8 +133,15 @@ class Bundle:
 
         Events of other types than ``event_types`` are ignored: the model has never met them.
         """
+        return self.predict(self._matrix(frame, pairs))
+
+    def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
+        plain = events.to_polars(frame)
+        return events.without_repeats(events.canonical(plain, self.definitions.rules))[0]
+
+    def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        return self.predict(matrix.build(met, pairs, self.definitions))
+        return matrix.build(met, pairs, self.definitions)
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
@@ -119,7 +150,7 @@ class Bundle:
         riskier), loss_probability (no purchase in the confirmation window either), expected_spend and its _low and
         _high (major units; 10% of customers lie above, at most 10% below), churn_probability_<d>d for each part of the
         horizon (no purchase in the first d days: falling with d, down to churn_probability), churn_band, reliability
-        (low, medium, high: 1, 2-3, 4+ purchase days), base_rate, currency, horizon_days, in_sample, model_version.
+        (low, medium, high: 1, 2-3, 4+ purchase days; fallback for those not eligible), base_rate, currency, horizon_days, in_sample, model_version.
         """
         scored = rows.filter("eligible")
         found = scored.select("customer_id", "cutoff").with_columns(
@@ -127,6 +158,7 @@ class Bundle:
         )
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
         return out.with_columns(
+            **self._value(rows, out["expected_spend"]),
             base_rate=pl.lit(self.base_rate),
             currency=pl.lit(self.currency),
             horizon_days=pl.lit(self.horizon_days),
@@ -155,6 +187,26 @@ class Bundle:
             "reliability": pl.Series(reliability(orders), dtype=pl.String),
         }
 
+    def _value(self, rows: pl.DataFrame, spend: pl.Series) -> dict[str, pl.Series]:
+        """Money beyond the horizon as columns, for every known customer; null throughout without a spend head."""
+        own, months = self.reference.retention, self.config.clv.months
+        margin, discount = self.config.value.margin_share, self.config.clv.discount_rate
+        names = [*(f"clv_{m}m" for m in months), "clv_extrapolated_share", "historic_value", "total_value"]
+        if own is None or not rows.height:
+            return {name: pl.Series([None] * rows.height, dtype=pl.Float64) for name in names}
+        orders = rows[ORDERS].fill_null(0).to_numpy() if ORDERS in rows.columns else np.ones(rows.height)
+        strata, cutoffs = strata_of(rows["reason"].to_list(), orders), rows["cutoff"].to_list()
+        mean = np.array([own.spend.get(s, np.nan) for s in strata])
+        first = margin * np.where(rows["eligible"].to_numpy(), spend.fill_null(np.nan).to_numpy(), mean)
+        found = {}
+        for m in months:
+            found[f"clv_{m}m"], beyond = values(own, strata, cutoffs, first, m, discount)
+        past = rows[LIFETIME].to_numpy() if LIFETIME in rows.columns else np.full(rows.height, np.nan)
+        found["clv_extrapolated_share"] = beyond
+        found["historic_value"] = margin * np.nan_to_num(past, nan=0.0) if LIFETIME in rows.columns else past
+        found["total_value"] = found["historic_value"] + found[f"clv_{months[-1]}m"]
+        return {name: pl.Series(found[name], dtype=pl.Float64).fill_nan(None) for name in names}
+
     def _percentile(self, risk: Floats) -> Floats:
         """Mid-rank position among the frozen quantiles, 0 to 100 (contract K9)."""
         quantiles = np.asarray(self.reference.quantiles)
@@ -169,7 +221,7 @@ class Bundle:
 
 def make_reference(
     judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
-    loss: LossTable | None = None,
+    loss: LossTable | None = None, retention: Retention | None = None,
 ) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
 
@@ -178,7 +230,13 @@ def make_reference(
     base = float(np.mean(churned))
     quantiles = np.quantile(judged, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
     edges = settings.band_edges or (base, 2 * base / (1 + base))
-    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names, interval, loss)
+    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names, interval, loss,
+                     retention)  # fmt: skip
+
+
+def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:
+    """The answer as the kind of frame that was asked with."""
+    return answer if isinstance(frame, pl.DataFrame | pl.LazyFrame) else answer.to_pandas()
 
 
 def as_date(cutoff: dt.date | str) -> dt.date:

@@ -182,9 +182,8 @@ def _measured_rung(row: Mapping[str, Any]) -> dict[str, str]:
 
 def _measured_cutoff(row: Mapping[str, Any]) -> dict[str, str]:
     row = {**row, "ece_above_floor": wording.above_floor(row)}
-    low, high = (wording.number("spend_total_ratio", row[f"spend_total_{end}"]) for end in ("low", "high"))
     values = {wording.METRICS[k].title: wording.number(k, row[k]) for k in (*BACKTEST, "spend_total_ratio")}
-    return {"cutoff": str(row["cutoff"]), "customers": f"{row['n']:,}"} | values | {"band": f"{low} to {high}"}
+    return {"cutoff": str(row["cutoff"]), "customers": f"{row['n']:,}"} | values | {"band": wording.band(row)}
 
 
 def print_scoring(document: Mapping[str, Any]) -> None:

@@ -125,7 +125,9 @@ def _describe_numbers(
 
 
 def _describe_time(name: str, series: pl.Series, kept: pl.Series, filled: int, distinct: int) -> Column | None:
-    tried = kept.unique().head(TRIED)
+    values = kept.unique(maintain_order=True)
+    # spread over the file: the first day alone may not tell days from months
+    tried = values.gather_every(-(-values.len() // TRIED))
     formats = [f for f in _candidates(tried) if _reads(tried, f)]
     if not formats:
         return None

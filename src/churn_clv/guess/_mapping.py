@@ -201,7 +201,7 @@ def _yes(column: Column) -> str | int | bool:
         return 1
     if column.series.dtype == pl.Boolean:
         return True
-    values = column.series.drop_nulls().unique().to_list()
+    values = column.series.drop_nulls().unique().sort().to_list()  # which of two words for yes must not be chance
     found = next((v for v in values if v.lower() in YES), "true")
     return True if found.lower() == "true" else str(found)
 

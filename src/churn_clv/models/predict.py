@@ -171,6 +171,22 @@ def through(curve: Floats, last: Floats) -> Floats:
     return out
 
 
+def within(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
+    """P(no purchase in ``days``), which lie within the last edge; (rows,).
+
+    At an edge the curve's own value; between two edges, and between now and the first, the same chance each day.
+    """
+    if not 1 <= days <= edges[-1]:
+        raise ValueError(f"{days} days do not lie between 1 and the horizon of {edges[-1]}")
+    place = int(np.searchsorted(edges, days))
+    if days == edges[place]:
+        return np.asarray(curve[place])
+    start, before = (edges[place - 1], curve[place - 1]) if place else (0, np.ones_like(curve[0]))
+    share = (days - start) / (edges[place] - start)
+    found = np.exp(np.log(before) + share * (np.log(curve[place]) - np.log(before)))
+    return np.asarray(np.clip(found, curve[place], before))
+
+
 def beyond(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
     """P(no purchase in ``days``), which lie beyond the last edge: the horizon's chance chained; (rows,). Extrapolated.
 

@@ -13,7 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
+
+from churn_clv.models.interval import stratum
 
 Floats = NDArray[np.float64]
 
@@ -58,6 +61,11 @@ class Retention:
         below = min(int(place), len(curve) - 1)
         above = min(below + 1, len(curve) - 1)
         return curve[below] + (curve[above] - curve[below]) * (place - int(place))
+
+
+def strata_of(reasons: Sequence[str | None], orders: npt.ArrayLike) -> list[str]:
+    """The stratum of each customer: why not eligible, or the number of orders of the eligible."""
+    return [reason or own for reason, own in zip(reasons, stratum(orders), strict=True)]
 
 
 def days_of(months: int, cutoff: dt.date) -> int:

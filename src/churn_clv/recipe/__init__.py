@@ -25,12 +25,12 @@ from churn_clv.timeline import Plan
 __all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "heads"]
 
 
-def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> tuple[Head, ...]:
+def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = lambda _: None) -> tuple[Head, ...]:
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
     horizon, trees = plan.horizon_days, chosen.trees["churned"]
     lesson = Lesson(plan, when, chosen.fresh)
     hazard, whole = _cut(shop.hazard(lesson, trees), trees), _cut(shop.whole(lesson, trees), trees)
-    pool = _pool(shop, plan, chosen, when)
+    pool = _pool(shop, plan, chosen, when, say)
     out = [
         Head("churned", horizon, "hazard", hazard, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool,
              whole=whole)
@@ -50,12 +50,16 @@ def _cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
     return lgb.Booster(model_str=booster.model_to_string(num_iteration=trees))
 
 
-def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> Pool | None:
+def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say) -> Pool | None:
     """The other models that have a share in churn, learnt by ``when``; None where none has."""
     if not chosen.linear_share and not chosen.renewal_share:
         return None
     # What ships keeps the renewal model of the test cutoff: it learns no label, and months hardly move it.
     found = shop.renewal(min(when, plan.test), plan.horizon_days) if chosen.renewal_share else None
+    if chosen.renewal_share and not found:
+        count = len(shop.rows([plan.test]))
+        say(f"warning: no renewal model holds at {plan.test}, where {count:,} customers are judged: the booster takes "
+            f"its share of {chosen.renewal_share:.0%}, and the map was made with it")  # fmt: skip
     linear = shop.linear(Lesson(plan, when)) if chosen.linear_share else None
     return Pool(btyd.renewal(found) if found else None, chosen.renewal_share if found else 0.0,
                 linear, chosen.linear_share)  # fmt: skip

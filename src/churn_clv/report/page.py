@@ -173,10 +173,10 @@ def _cutoffs(document: Document, shown: Mapping[str, str]) -> str:
     cells = []
     for r in rows:
         values = r | {"ece_above_floor": wording.above_floor(r)}
-        low, high = (wording.number("spend_total_ratio", r.get(k)) for k in ("spend_total_low", "spend_total_high"))
         inside = {True: "yes", False: "no", None: wording.NONE}[wording.in_band(r)]
-        band = wording.NONE if wording.in_band(r) is None else f"{low} to {high}"
-        cells.append([str(r["cutoff"]), *(wording.number(k, values.get(k)) for k in PER_CUTOFF), band, inside])
+        cells.append(
+            [str(r["cutoff"]), *(wording.number(k, values.get(k)) for k in PER_CUTOFF), wording.band(r), inside]
+        )
     return _section("This model at each cutoff", shown.get("totals", "") + _table(heads, cells))
 
 
@@ -220,7 +220,8 @@ def _plain(value: Any) -> str:
 def _data(document: Document) -> str:
     heads, rows = ["policy", "source", "rows", "what was done"], document["policies"]
     if not rows:
-        return _section("What was done to the data", _paragraph("No line met a policy."))
+        why = "No line met a policy." if document["final"] else "Not told in development: the counts hold later lines."
+        return _section("What was done to the data", _paragraph(why))
     cells = [[str(r["policy"]).replace("_", " "), str(r["source"]), f"{r['rows']:,}", str(r["action"])] for r in rows]
     return _section("What was done to the data", _table(heads, cells, text=(0, 1, 3)))
 

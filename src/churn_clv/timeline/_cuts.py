@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
@@ -134,11 +133,18 @@ def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def until(log: events.Log, ends: dt.date) -> events.Log:
-    """The log as it would have been read at the midnight ``ends``: what came or became known later is not in it."""
+    """The log as it would have been read at the midnight ``ends``: what came or became known later is not in it.
+
+    Nor is an event type, a column or an attribute's value that only came later, or a count that may hold later lines.
+    """
     if ends >= log.ends:
         return log
     seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
-    return replace(log, frame=log.frame.filter(seen < ends), ends=ends)
+    attributes = {
+        name: frame.filter(pl.col("valid_from").dt.date() < ends) if "valid_from" in frame.columns else frame
+        for name, frame in log.attributes.items()
+    }
+    return events.narrowed(log, log.frame.filter(seen < ends), ends, attributes)
 
 
 def attributes_at(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:

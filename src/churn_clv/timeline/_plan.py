@@ -33,6 +33,12 @@ class Plan:
     test: dt.date
     note: str | None
 
+    def __repr__(self) -> str:
+        return (
+            f"Plan(horizon {self.horizon_days} days: {len(self.judged)} training and {len(self.origins)} validation "
+            f"cutoffs, test {self.test}, labels until {self.ends})"
+        )
+
     def label_ends(self, cutoff: dt.date) -> dt.date:
         """The day after the last day of a cutoff's label window."""
         return cutoff + dt.timedelta(days=self.horizon_days)

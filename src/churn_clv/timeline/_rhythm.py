@@ -14,6 +14,10 @@ def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int
 
     Kaplan-Meier with each customer's open gap as censored and one weight per customer (definition D27): finished
     gaps alone are biased short. Where the curve does not fall that far, the longest gap seen.
+
+    The question is about customers (by when is one who bought before the log's start seen?), and at the start each of
+    them is in one gap. ``advise`` asks about silences and counts each once: here the many short gaps of a few regular
+    buyers would outvote all others.
     """
     bought = seen_before(frame, as_of).filter(pl.col("event_type") == "purchase")
     spells = gaps(bought.select("customer_id", day=pl.col("time").dt.date()).unique(), as_of)

@@ -11,9 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import bundle, config, ladder, matrix, recipe, timeline
+from churn_clv import bundle, config, ladder, matrix, recipe, retention, timeline
 from churn_clv.events import Log
 from churn_clv.models import baseline
+from churn_clv.models.retention import Retention
 from churn_clv.recipe import Say
 from churn_clv.timeline import Plan
 from churn_clv.training._judge import MIN_CLASS, Judged, judge, judge_at, label_of, without_money
@@ -100,6 +101,7 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         settings.bundle,
         judged.interval,
         loss_table(log, judged, settings),
+        _retention(log, judged),
     )
     shipped = bundle.Bundle(
         definitions=judged.definitions,
@@ -111,6 +113,13 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
     )
     return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
                    importance(judged), total_band(judged))  # fmt: skip
+
+
+def _retention(log: Log, judged: Judged) -> Retention | None:
+    """The curves beyond the horizon, from all of the log; None without money."""
+    if "spend" not in judged.targets:
+        return None
+    return retention.learn(log, judged.definitions, judged.targets["spend"], judged.plan.earliest, log.ends)
 
 
 def check(log: Log, settings: config.Config) -> None:

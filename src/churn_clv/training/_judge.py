@@ -69,7 +69,7 @@ def judge_at(shop: Workshop, plan: Plan, refused: dict[str, str], say: Say = lam
     say(f"choosing the recipe at {len(plan.origins)} cutoffs before {plan.test}")
     chosen = recipe.choose(shop, plan)
     say(f"fitting it on every label that ends by {plan.test}")
-    heads = recipe.heads(shop, plan, chosen, plan.test)
+    heads = recipe.heads(shop, plan, chosen, plan.test, say)
     curve, money = answers(heads, shop.values[shop.rows([plan.test])])
     predictions = pl.DataFrame({"churn_probability": curve[-1]})
     bounds = None

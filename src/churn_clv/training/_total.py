@@ -24,8 +24,8 @@ def total_band(judged: Judged) -> tuple[float, float] | None:
     plan, shop = judged.plan, judged.shop
     if "spend" not in judged.targets:
         return None
-    sums = judged.chosen.validation.group_by("cutoff").agg(pl.col("expected_spend", "spend").sum())
-    own = [e / s for e, s in sums.select("expected_spend", "spend").rows() if s > 0 and e > 0]
+    totals = _totals(judged.chosen.validation, "expected_spend", "spend")
+    own = [e / s for _, e, s in totals if s > 0 and e > 0]
     bands = []
     if own:
         count = min(timeline.independent(plan.origins, plan.horizon_days), len(own))
@@ -52,6 +52,10 @@ def _moves(shop: Workshop, plan: Plan) -> dict[dt.date, float]:
     before = features.build(past, shop.definitions, (f"spend_last_{window}d",))[f"spend_last_{window}d"]
     after = rows[labels.column("spend", plan.horizon_days)]
     both = rows.select("cutoff", before=before.clip(0), after=after).drop_nulls()
-    sums = both.group_by("cutoff").agg(pl.col("before", "after").sum()).sort("cutoff")
     scale = plan.horizon_days / window
-    return {c: scale * b / a for c, b, a in sums.rows() if a > 0 and b > 0}
+    return {c: scale * b / a for c, b, a in _totals(both, "before", "after") if a > 0 and b > 0}
+
+
+def _totals(rows: pl.DataFrame, first: str, second: str) -> list[tuple[dt.date, float, float]]:
+    """The sums of two columns at each cutoff, oldest first; the same to the last bit in every run."""
+    return rows.group_by("cutoff").agg(pl.col(first, second).sort().sum()).sort("cutoff").rows()

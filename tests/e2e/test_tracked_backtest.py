@@ -1,0 +1,109 @@
+"""A backtest in a real SQLite store: one run each, with the numbers, the tags and the report of its document."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import judged
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from churn_clv import config, tracking
+from churn_clv.tracking.store import connect
+
+CUTOFFS = ["2017-11-06", "2017-11-20", "2017-12-04"]
+EXPERIMENT = "churn-clv-grocer-h28"
+REPORT = {"backtest.html": "<p>a page</p>", "backtest.json": "{}", "pictures/ladder.png": "a picture"}
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> config.Config:
+    """Settings with a store of their own."""
+    out = tmp_path_factory.mktemp("store") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        found = config.from_dict({"dataset": "grocer", "out": str(out), "tracking": {"uri": None}})
+        tracking.prepare(found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def only_the_given_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def logged(toy: config.Config, document: dict[str, Any], folder: Path) -> Run:
+    """The run of a backtest whose report is REPORT."""
+    for name, text in REPORT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return connect(toy).get_run(tracking.log_backtest(toy, document, folder))
+
+
+def runs(toy: config.Config) -> list[str]:
+    client = connect(toy)
+    return [run.info.run_id for run in client.search_runs([client.get_experiment_by_name(EXPERIMENT).experiment_id])]
+
+
+def test_a_backtest_is_a_run_with_the_numbers_of_its_document(toy: config.Config, tmp_path: Path) -> None:
+    document = judged.document(cutoffs=CUTOFFS, final=True)
+    run = logged(toy, document, tmp_path)
+    assert run.info.status == "FINISHED"
+    assert run.info.run_name == f"{EXPERIMENT} backtest 2017-12-04"  # the newest cutoff names it
+    ladder = {row["rung"]: row for row in document["ladder"]}
+    champion = ladder.pop("champion")
+    expected = dict(champion["mean"]) | {f"worst/{key}": value for key, value in champion["worst"].items()}
+    for name, row in ladder.items():
+        expected |= {f"{name}/{key}": value for key, value in row["mean"].items()}
+    assert run.data.metrics == pytest.approx({key: value for key, value in expected.items() if value is not None})
+    assert {"churn_auroc", "worst/spend_total_ratio", "btyd/spend_gini", "logistic/churn_ece"} <= {*run.data.metrics}
+    # a ranking has no probabilities, the logistic regression no money: such a metric is left out, not nought
+    assert not {"recency_rule/churn_log_loss", "logistic/spend_gini"} & {*run.data.metrics}
+    assert run.data.params["timeline.horizon_days"] == "28"
+
+
+def test_its_tags_say_what_was_judged_and_by_what(toy: config.Config, tmp_path: Path) -> None:
+    tags = logged(toy, judged.document(cutoffs=CUTOFFS, final=False), tmp_path).data.tags
+    version, code = tracking.runs.code_version()
+    own = {"kind": "backtest", "dataset": "grocer", "recipe_hash": toy.recipe_hash, "final": "False",
+           "cutoffs": "2017-11-06, 2017-11-20, 2017-12-04", "code_version": version, "code_hash": code,
+           "mlflow.source.name": "churn-clv backtest", "mlflow.source.type": "LOCAL"}  # fmt: skip
+    assert {key: tags.get(key) for key in own} == own
+    assert "mlflow.user" not in tags
+    assert logged(toy, judged.document(cutoffs=CUTOFFS, final=True), tmp_path).data.tags["final"] == "True"
+
+
+def test_its_report_is_kept_whole(toy: config.Config, tmp_path: Path) -> None:
+    run = logged(toy, judged.document(cutoffs=CUTOFFS), tmp_path)
+    kept = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert {str(p.relative_to(kept)): p.read_text() for p in kept.rglob("*") if p.is_file()} == REPORT
+
+
+def test_without_money_no_spend_is_recorded(toy: config.Config, tmp_path: Path) -> None:
+    found = logged(toy, judged.without_spend() | {"cutoffs": CUTOFFS}, tmp_path).data.metrics
+    assert found["churn_auroc"] and found["worst/churn_auroc"]
+    assert [key for key in found if "spend_" in key] == []
+
+
+def test_the_same_backtest_again_makes_a_run_of_its_own(toy: config.Config, tmp_path: Path) -> None:
+    before, document = runs(toy), judged.document(cutoffs=CUTOFFS)
+    first, second = (logged(toy, document, tmp_path) for _ in range(2))
+    assert first.info.run_id != second.info.run_id and first.info.artifact_uri != second.info.artifact_uri
+    assert {*runs(toy)} - {*before} == {first.info.run_id, second.info.run_id}
+    assert first.data.metrics == second.data.metrics
+
+
+def test_one_that_breaks_off_is_marked_failed(
+    toy: config.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    before = runs(toy)
+    monkeypatch.setattr(MlflowClient, "log_artifacts", breaks)
+    with pytest.raises(OSError, match="No space left"):
+        tracking.log_backtest(toy, judged.document(cutoffs=CUTOFFS), tmp_path)
+    [failed] = {*runs(toy)} - {*before}
+    assert connect(toy).get_run(failed).info.status == "FAILED"
