@@ -21,6 +21,7 @@ from churn_clv.models.linear import Linear
 from churn_clv.models.loss import fit_loss
 from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool, answers
 from churn_clv.models.renewal import Renewal
+from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 START = dt.date(2023, 1, 2)
@@ -30,6 +31,14 @@ TYPES = ("purchase", "return", "visit", "survey")
 COLUMNS = ("amount", "category", "channel", "discount", "order_id", "product_id", "quantity", "value")
 HORIZON = 28
 EDGES = (7, 14, 21, 28)
+FALLING = {s: tuple((1 + k) ** -p for k in range(40)) for s, p in (("1", 0.3), ("2-3", 0.2), ("4+", 0.1))}
+FLAT = dict.fromkeys(("lapsed", "prospect", "history_too_short"), (1.0,) * 40)
+RETENTION = Retention(
+    HORIZON, 9, FALLING | FLAT, FALLING | FLAT,
+    spend={"lapsed": 3.0, "prospect": 1.5, "history_too_short": 0.0},
+    active={"lapsed": 0.1, "prospect": 0.05, "history_too_short": 0.0},
+)  # fmt: skip
+
 
 
 def definitions(**changes: Any) -> Definitions:
@@ -114,7 +123,7 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     assert money is not None
     bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
-    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed)
+    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION)
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
 

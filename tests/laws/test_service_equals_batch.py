@@ -23,7 +23,8 @@ from churn_clv.service.holder import Holder, Loaded
 NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
 SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
           "reliability", "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "currency",
-          "horizon_days", "model_version", "churn_probability_by_days")  # fmt: skip
+          "horizon_days", "model_version", "churn_probability_by_days", "clv_extrapolated_share",
+          "historic_value", "total_value", "clv_by_months")  # fmt: skip
 CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))
 Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
 Row = dict[str, Any]
@@ -83,13 +84,19 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
         assert isinstance(scored, pl.DataFrame)
         there = features(cutoffs)
         rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
-        rows = [row | {"churn_probability_by_days": by_days(row)} for row in rows]
+        rows = [row | {"churn_probability_by_days": by_days(row), "clv_by_months": by_months(row)} for row in rows]
         found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
     nothing: Row = dict.fromkeys((*SHARED, "features")) | {
         "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
         "model_version": bundle.version,
     }  # fmt: skip
     return {name: found.get(name, nothing) for name in cutoffs}
+
+
+def by_months(row: Row) -> dict[str, float] | None:
+    """The same for the columns of CLV."""
+    found = {str(m): row[f"clv_{m}m"] for m in (3, 6, 12, 24)}
+    return None if None in found.values() else found
 
 
 def by_days(row: Row) -> dict[str, float] | None:

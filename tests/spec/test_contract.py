@@ -74,7 +74,8 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
     assert list(got) == [
         "customer_id", "cutoff", "horizon_days", "currency", "eligible", "reason", "churn_probability",
         "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability", "reliability",
-        "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "model_version", "warnings",
+        "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_by_months",
+        "clv_extrapolated_share", "historic_value", "total_value", "model_version", "warnings",
     ]  # fmt: skip
     by_days = got["churn_probability_by_days"]
     assert (
@@ -83,6 +84,9 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
     assert 0 <= got["loss_probability"] <= got["churn_probability"] and got["reliability"] == "medium"
     assert got["expected_spend_low"] <= got["expected_spend"] <= got["expected_spend_high"]
     assert (got["eligible"], got["reason"], got["warnings"]) == (True, None, [])
+    value = got["clv_by_months"]
+    assert list(value) == ["3", "6", "12", "24"] and list(value.values()) == sorted(value.values()) and value["3"] > 0
+    assert got["total_value"] == got["historic_value"] + value["24"] and 0 < got["clv_extrapolated_share"] < 1
     assert (got["horizon_days"], got["currency"]) == (28, "USD")
     assert (got["model_version"], got["base_rate"]) == (tiny_bundle.version, tiny_bundle.base_rate)
     assert 0 < got["churn_probability"] < 1 and got["expected_spend"] > 0

@@ -40,9 +40,11 @@ def run(settings: config.Config, log: Log, final: bool = False, say: Say = lambd
     shop = Workshop(log, settings, found, targets, say, shipping=False)
     refused = training.without_money(shop, found, refused, say)
     looks = [_look(shop, plan, refused, say) for plan in found]
+    found_clv = judge_clv(log, settings, say)
     say("comparing")
     value = value_of(looks, settings)
     document = _document(log, settings, looks, value) | {
+        "clv": found_clv,
         "final": final,
         "development_until": None if final else line.isoformat(),
     }

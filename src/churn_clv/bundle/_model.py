@@ -150,7 +150,10 @@ class Bundle:
         riskier), loss_probability (no purchase in the confirmation window either), expected_spend and its _low and
         _high (major units; 10% of customers lie above, at most 10% below), churn_probability_<d>d for each part of the
         horizon (no purchase in the first d days: falling with d, down to churn_probability), churn_band, reliability
-        (low, medium, high: 1, 2-3, 4+ purchase days; fallback for those not eligible), base_rate, currency, horizon_days, in_sample, model_version.
+        (low, medium, high: 1, 2-3, 4+ purchase days), base_rate, currency, horizon_days, in_sample, model_version.
+
+        For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months),
+        clv_extrapolated_share (of the longest), historic_value (net margin so far) and total_value (their sum).
         """
         scored = rows.filter("eligible")
         found = scored.select("customer_id", "cutoff").with_columns(

@@ -175,6 +175,10 @@ def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnin
         expected_spend=row.get("expected_spend"),
         expected_spend_low=row.get("expected_spend_low"),
         expected_spend_high=row.get("expected_spend_high"),
+        clv_by_months=_by_months(row, bundle),
+        clv_extrapolated_share=row.get("clv_extrapolated_share"),
+        historic_value=row.get("historic_value"),
+        total_value=row.get("total_value"),
         model_version=bundle.version,
         warnings=warnings,
     )
@@ -186,6 +190,14 @@ def _by_days(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
         return None
     parts = {str(days): row[f"churn_probability_{days}d"] for days in bundle.edges[:-1]}
     return parts | {str(bundle.horizon_days): row["churn_probability"]}
+
+
+def _by_months(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
+    """CLV of each number of months; None for a customer whom nothing is known of, or without a spend model."""
+    months = bundle.config.clv.months
+    if row.get(f"clv_{months[-1]}m") is None:
+        return None
+    return {str(m): row[f"clv_{m}m"] for m in months}
 
 
 def _problem(place: Location, message: str, kind: str) -> Problem:

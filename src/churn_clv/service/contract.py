@@ -193,6 +193,15 @@ class Prediction(Answer):
     expected_spend: Annotated[float | None, Field(ge=0, description="Net money in the horizon, major units.")]
     expected_spend_low: Annotated[float | None, Field(ge=0, description="At most 10% of customers come to less.")]
     expected_spend_high: Annotated[float | None, Field(ge=0, description="10% of customers come to more.")]
+    clv_by_months: Annotated[
+        dict[str, float] | None,
+        Field(description="Discounted net margin of the next so many months; also for those not eligible."),
+    ]
+    clv_extrapolated_share: Annotated[
+        float | None, Field(ge=0, le=1, description="Of the longest CLV: beyond what the log has seen mature.")
+    ]
+    historic_value: Annotated[float | None, Field(description="Net margin so far.")]
+    total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
     model_version: str
     warnings: list[Warned]
 
