@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from churn_clv import config, ladder, strata, timeline, training
+from churn_clv.backtest._clv import judge_clv
 from churn_clv.backtest._ladder import comparisons, ladder_row, value_of
 from churn_clv.backtest._looks import Look, pool, rung_names
 from churn_clv.backtest._strata import by_stratum, coverage, deciles, gains
