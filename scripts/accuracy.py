@@ -17,7 +17,7 @@ from churn_clv.wording import Document
 
 SETS = {"cdnow": "CDNOW", "completejourney": "Complete Journey", "online_retail": "Online Retail"}
 PAGE, PICTURES = Path("docs/accuracy.md"), Path("docs/accuracy")
-SHOWN = ("ladder", "reliability", "deciles", "totals", "strata")
+SHOWN = ("ladder", "reliability", "deciles", "totals", "strata", "clv")
 # About how often each newest cutoff was looked at while the recipe was made: the log of looks began when it was nearly
 # done, and counts one folder's runs only.
 LOOKED = {"cdnow": 3, "completejourney": 8, "online_retail": 6}
@@ -103,11 +103,23 @@ def _section(name: str, document: Document, pictures: Collection[str]) -> list[s
         _table(["group", "customers", "base rate", "churn skill", "spend skill"],
                [[wording.stratum(r), f"{r['n']:,.0f}", _percent(r["churn_rate"]), _skill(r["churn_skill"]),
                  _skill(r["spend_skill"])] for r in document["strata"] if not r["by"].startswith("attribute")]),
+        *_clv(document),
         "\n".join(
             f"![{SETS[name]}: {picture}](accuracy/{name}_{picture}.png)"
             for picture in SHOWN if f"{name}_{picture}" in pictures
         ),
     ]  # fmt: skip
+
+
+def _clv(document: Document) -> list[str]:
+    if not document["clv"]:
+        return []
+    rows = wording.clv_rows(document["clv"])
+    source = {row["first_window_by"] for row in document["clv"]["by_cutoff"]}
+    return [
+        f"{wording.clv(document['clv'])} Its first window is by {'; '.join(sorted(source))}.",
+        _table(list(rows[0]), [list(row.values()) for row in rows]),
+    ]
 
 
 def _misses(document: Document) -> str:

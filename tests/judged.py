@@ -126,6 +126,7 @@ def document(**over: Any) -> dict[str, Any]:
              "worst_decile": 0.143 - 0.002 * k}
             for k, cutoff in enumerate(CUTOFFS)
         ],
+        "clv": clv(),
         "value": {"value": 38.5, "offer": 3.85, "contact": 0.39},
         "looks": [{"at": "2018-02-03", "cutoffs": [str(CUTOFFS[-1])], "recipe_hash": "feedfacefeedface"}],
         "seconds": 345.6,
@@ -148,4 +149,33 @@ def without_spend() -> dict[str, Any]:
         "strata": [row | {"spend_skill": None} for row in plain["strata"]],
         "choices": [row | {"spend_trees": None} for row in plain["choices"]],
         "value": None,
+        "clv": None,
     }
+
+
+def clv() -> dict[str, Any]:
+    """A CLV judged at two cutoffs over four windows."""
+
+    def row(cutoff: str, ratio: float) -> dict[str, Any]:
+        windows = [
+            {"k": k, "predicted": 9e4 * ratio - 2e3 * k, "actual": 9e4 - 2e3 * k,
+             "total_ratio": (9e4 * ratio - 2e3 * k) / (9e4 - 2e3 * k)} for k in (1, 2, 3, 4)
+        ]  # fmt: skip
+        return {
+            "cutoff": cutoff, "n": 2345, "first_window_by": "horizon model", "windows_matured": 2,
+            "predicted": 360e3 * ratio, "actual": 340e3, "total_ratio": ratio, "last_window_ratio": ratio, "gini": 0.81,
+            "mae": 31.4, "horizon_gini": 0.8, "windows": windows, "btyd": [8e4, 7e4, 6e4, 5e4],
+        }  # fmt: skip
+
+    rungs = [
+        {"rung": name, "predicted": 340e3 * total, "actual": 340e3, "total_ratio": total,
+         "last_window_ratio": total - 0.05, "gini": gini, "mae": 33.3, "worst": total + 0.02}
+        for name, total, gini in (("champion", 1.012, 0.81), ("btyd", 0.871, 0.79), ("no_lapse", 1.231, 0.8))
+    ]  # fmt: skip
+    return {
+        "window_days": 28, "windows_judged": 4, "days": 112, "years": 112 / 365.25,
+        "cutoffs": ["2017-08-28", "2017-09-11"],
+        "total_ratio": 1.012, "worst": 1.032, "last_window_worst": 0.957, "gini": 0.81, "horizon_gini": 0.8,
+        "extrapolated_share": 0.482, "windows": row("", 1.012)["windows"], "deciles": [], "rungs": rungs,
+        "by_cutoff": [row("2017-08-28", 0.992), row("2017-09-11", 1.032)],
+    }  # fmt: skip

@@ -40,7 +40,6 @@ RETENTION = Retention(
 )  # fmt: skip
 
 
-
 def definitions(**changes: Any) -> Definitions:
     """Definitions of a shop in New York with two other kinds of events."""
     values: dict[str, Any] = {

@@ -19,7 +19,7 @@ from churn_clv.figures import BLUE, GREY, INK, ORANGE, _figure, _percent, _row, 
 
 Document = Mapping[str, Any]
 
-NAMES = ("ladder", "reliability", "gains", "deciles", "totals", "strata")
+NAMES = ("ladder", "reliability", "gains", "deciles", "totals", "strata", "clv")
 PANES = {"churn_log_loss": "churn: log loss, lower is better", "spend_gini": "spend: Gini, higher is better"}
 SKILLS = {"churn_skill": "churn: skill", "spend_skill": "spend: skill"}
 BANDED = ("spend_total_low", "spend_total_ratio", "spend_total_high")
@@ -30,7 +30,7 @@ GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
 
 def draw(document: Document) -> dict[str, Figure]:
     """Every picture that the document has numbers for, by its name in ``NAMES``."""
-    makers = (ladder, reliability, gains, deciles, totals, strata)
+    makers = (ladder, reliability, gains, deciles, totals, strata, clv)
     drawn = {name: make(document) for name, make in zip(NAMES, makers, strict=True)}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -234,3 +234,33 @@ def _worst_group(rows: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str:
     value, name = min(found)
     verb = "no better than the group's own mean" if value < 0 else "least skill"
     return f"Weakest: {name}, {verb}: {value:+.3f}"
+
+
+def clv(document: Document) -> Figure | None:
+    """Money of everyone known at a cutoff by window: what came, this model, and the other rungs in grey."""
+    found = document["clv"]
+    if not found:
+        return None
+    cutoffs = found["by_cutoff"]
+    figure = _figure(1.0 + 3.8 * len(cutoffs), 4.0)
+    worst = abs(found["worst"] - 1)
+    figure.suptitle(f"The total of {found['windows_judged']} windows is off by {worst:.1%} at most", x=0.01, ha="left",
+                    fontweight="bold")  # fmt: skip
+    for pane, (own, axes) in enumerate(zip(cutoffs, _row(figure, len(cutoffs)), strict=True)):
+        place = [row["k"] for row in own["windows"]]
+        axes.bar(place, [row["actual"] for row in own["windows"]], 0.62, color=PALE, label="came")
+        axes.plot(place, [row["predicted"] for row in own["windows"]], "o-", color=BLUE, label="this model", zorder=3)
+        axes.plot(place, own["btyd"], "s--", color=ORANGE, markersize=4, label="BTYD", zorder=2)
+        if own["windows_matured"] < len(place):
+            axes.axvspan(own["windows_matured"] + 0.5, len(place) + 0.5, color="#F2F2F2", zorder=0)
+            axes.annotate("extrapolated", (len(place) + 0.45, 0.97), xycoords=("data", "axes fraction"), ha="right",
+                          va="top", fontsize=8, color=GREY)  # fmt: skip
+        axes.set(xlabel=f"window of {found['window_days']} days", xlim=(0.5, len(place) + 0.5))
+        axes.set_ylim(0, 1.22 * max(max(row["actual"], row["predicted"]) for row in own["windows"]))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        if pane == 0:
+            axes.set_ylabel(f"money ({document['currency']})")
+            axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
+        _title(axes, f"from {own['cutoff']} on, {own['n']:,} customers")
+    return figure

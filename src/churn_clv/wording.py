@@ -56,7 +56,7 @@ LADDER = (
     "spend_tweedie_deviance", "total_worst",
 )  # fmt: skip
 PRIMARY = ("churn_log_loss", "spend_tweedie_deviance")
-RUNGS = {"champion": "this model", "btyd": "BTYD", "rfm_cells": "RFM cells"}
+RUNGS = {"champion": "this model", "btyd": "BTYD", "rfm_cells": "RFM cells", "no_lapse": "nobody ever lapses"}
 STRATA = {"orders": "orders so far", "rhythm": "own rhythm"}
 
 
@@ -155,6 +155,28 @@ def look(document: Document) -> str:
 def season(document: Document) -> str:
     note = str(document["season_note"]).strip().rstrip(".")
     return f"Season {document['season']}{f': {note}' if note else ''}."
+
+
+def clv(found: Mapping[str, Any]) -> str:
+    """What the CLV was judged at, how far its total was off, and how much of it is extrapolated."""
+    total, worst, last = (number("spend_total_ratio", found[k]) for k in ("total_ratio", "worst", "last_window_worst"))
+    cutoffs = _listed([str(c) for c in found["cutoffs"]])
+    return (
+        f"CLV over {found['windows_judged']} windows of {found['window_days']} days, of everyone known at {cutoffs}: "
+        f"the predicted total over the actual is {total} (farthest off {worst}), in the last window {last} at worst; "
+        f"Gini {number('spend_gini', found['gini'])}. {percent(found['extrapolated_share'], '.0%')} of it lies beyond "
+        "what the log had seen mature."
+    )
+
+
+def clv_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A row per rung of the CLV's ladder."""
+    heads = {"total": "total_ratio", "total, worst": "worst", "last window": "last_window_ratio"}
+    return [
+        {"rung": rung(row["rung"])} | {head: number("spend_total_ratio", row[key]) for head, key in heads.items()}
+        | {"Gini": number("spend_gini", row["gini"]), "MAE": number("spend_mae", row["mae"])}
+        for row in found["rungs"]
+    ]  # fmt: skip
 
 
 def verdict(metric: str, found: Mapping[str, Any]) -> str:

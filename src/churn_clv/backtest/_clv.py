@@ -42,12 +42,14 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
     if "spend" not in targets:
         return None
     horizon, count = settings.timeline.horizon_days, windows_of(log, settings)
-    looks = []
-    for back in (-(-horizon // 2), 0):
-        cutoff = log.ends - dt.timedelta(days=count * horizon + back)
-        if count >= FEWEST_WINDOWS and cutoff >= log.starts["purchase"] + dt.timedelta(days=horizon):
-            looks.append(_look(log, settings, targets, cutoff, count, say))
-    return _document(looks, horizon) if looks else None
+    backs = (-(-horizon // 2), 0) if count >= FEWEST_WINDOWS else ()
+    cutoffs = [log.ends - dt.timedelta(days=count * horizon + back) for back in backs]
+    cutoffs = [c for c in cutoffs if c >= log.starts["purchase"] + dt.timedelta(days=horizon)]
+    if not cutoffs:
+        return None
+    say(f"CLV: {count} windows of {horizon} days from {' and '.join(c.isoformat() for c in cutoffs)} on")
+    judged = _horizon_models(log, settings, targets, cutoffs)
+    return _document([_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs], horizon)
 
 
 def windows_of(log: Log, settings: config.Config) -> int:
@@ -56,29 +58,43 @@ def windows_of(log: Log, settings: config.Config) -> int:
     return settings.clv.backtest_windows or min(YEAR_DAYS, half) // settings.timeline.horizon_days
 
 
+def _horizon_models(
+    log: Log, settings: config.Config, targets: dict[str, config.Target], cutoffs: Sequence[dt.date]
+) -> dict[dt.date, training.Judged]:
+    """The recipe judged at each cutoff that leaves enough history for it: the horizon as one part, one origin.
+
+    More parts and origins cost eight times the fitting and hardly move the horizon's spend.
+    """
+    plain = settings.timeline.model_copy(update={"sub_windows": 1, "validation_origins": 1})
+    one = settings.model_copy(update={"timeline": plain})
+    horizon, plans = dt.timedelta(days=settings.timeline.horizon_days), []
+    for cutoff in cutoffs:
+        try:
+            plans.append(timeline.make_plan(log.starts["purchase"], cutoff + horizon, one.timeline))
+        except UserError:  # too little history: the first window is BTYD's, and the document says so
+            continue
+    if not plans:
+        return {}
+    shop = Workshop(timeline.until(log, plans[-1].ends), one, plans, targets, lambda _: None, shipping=False)
+    if training.without_money(shop, plans, {}, lambda _: None):
+        return {}
+    return {plan.test: training.judge_at(shop, plan, {}, lambda _: None) for plan in plans}
+
+
 def _look(
-    log: Log, settings: config.Config, targets: dict[str, config.Target], cutoff: dt.date, count: int, say: Say
-) -> ClvLook:
+    log: Log, settings: config.Config, targets: dict[str, config.Target], cutoff: dt.date, count: int,
+    judged: training.Judged | None,
+) -> ClvLook:  # fmt: skip
     horizon, spend = settings.timeline.horizon_days, targets["spend"]
-    say(f"CLV: {count} windows of {horizon} days from {cutoff} on")
     past = timeline.until(log, cutoff)
     earliest = log.starts["purchase"] + dt.timedelta(days=settings.timeline.min_history_days or horizon)
-    try:
-        plan = timeline.make_plan(log.starts["purchase"], cutoff + dt.timedelta(days=horizon), settings.timeline)
-    except UserError:
-        plan = None
-    if plan is not None:
-        shop = Workshop(timeline.until(log, plan.ends), settings, [plan], targets, lambda _: None, shipping=False)
-        refused = training.without_money(shop, [plan], {}, say)
-        plan = None if refused else plan
-    definitions = shop.definitions if plan else timeline.define(past, settings, as_of=cutoff, seen_by=cutoff)
+    definitions = judged.definitions if judged else timeline.define(past, settings, as_of=cutoff, seen_by=cutoff)
     rows = retention.known_at(past, definitions, [cutoff])
     rungs = _btyd(past, definitions, rows, cutoff, count)
-    if plan is not None:
-        judged = training.judge_at(shop, plan, {}, lambda _: None)
+    if judged is not None:
         first, source = judged.predictions["expected_spend"].to_numpy(), "horizon model"
     else:
-        first, source = rungs[rows["eligible"].to_numpy(), 0], "btyd: too little history for the horizon model"
+        first, source = rungs[rows["eligible"].to_numpy(), 0], "BTYD, for too little history for the horizon model"
     learnt = retention.learn(past, definitions, spend, earliest, cutoff)
     champion = _champion(rows, first, learnt, count)
     predicted = {
@@ -192,6 +208,7 @@ def _row(look: ClvLook) -> dict[str, Any]:
         **_numbers(look, CHAMPION),
         "horizon_gini": _gini(look.actual[:, 0], own[:, 0]),
         "windows": _by_window(look.actual, own),
+        "btyd": look.predicted["btyd"].sum(axis=0).tolist(),
     }
 
 

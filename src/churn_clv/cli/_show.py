@@ -164,6 +164,9 @@ def print_backtest(document: Mapping[str, Any]) -> None:
          "churn skill": _cell(r["churn_skill"]), "spend skill": _cell(r["spend_skill"])}
         for r in document["strata"] if not r["by"].startswith("attribute")
     ])  # fmt: skip
+    if document["clv"]:
+        print_rows("\nCLV", wording.clv_rows(document["clv"]))
+        out.print(escape(wording.clv(document["clv"])))
     out.print("Where it does not win:")
     for sentence in wording.where_it_does_not_win(document):
         out.print(escape(f"  {sentence}"))

@@ -40,10 +40,11 @@ PICTURES = {
     "reliability": "Predicted and observed shares in ten groups, with 95% bars",
     "gains": "Who is found among the riskiest, against chance and rungs",
     "deciles": "Expected and actual spend per tenth of customers",
+    "clv": "Predicted and actual money of everyone known, window by window",
     "totals": "The predicted total over the actual at each cutoff, with its band",
     "strata": "Skill by number of orders, own rhythm and attributes",
 }
-BROAD = {"ladder", "totals", "strata"}  # on a phone these scroll: made to fit, their letters would be too small
+BROAD = {"ladder", "totals", "strata", "clv"}  # on a phone these scroll: made to fit, their letters would be too small
 MAIN = (*wording.LADDER, "churn_empc")
 PER_CUTOFF = ("n", "churn_rate", *wording.LADDER[:3], "churn_ece_floor", *wording.LADDER[3:7], "spend_total_ratio")
 CHOICES = {
@@ -59,7 +60,7 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
     parts = (
         _head(document), _facts(document), _verdicts(document), _weak(document), _ladder(document, shown),
         _churn(document, shown), _spend(document, shown), _strata(document, shown), _cutoffs(document, shown),
-        _intervals(document), _plan(document), _data(document), _glossary(),
+        _intervals(document), _clv(document, shown), _plan(document), _data(document), _glossary(),
     )  # fmt: skip
     title = escape(f"Backtest of {document['dataset']}, {document['horizon_days']} days")
     return (
@@ -190,6 +191,14 @@ def _intervals(document: Document) -> str:
     cells = [[str(r["cutoff"]), *(wording.percent(r[k]) for k in keys)] for r in rows]
     note = "Meant: 10% above the upper end, at most 10% below the lower."
     return _section("Intervals of spend: how often they miss", _table(heads, cells) + _paragraph(note, "small"))
+
+
+def _clv(document: Document, shown: Mapping[str, str]) -> str:
+    if not document["clv"]:
+        return ""
+    rows = wording.clv_rows(document["clv"])
+    body = _paragraph(wording.clv(document["clv"])) + shown.get("clv", "")
+    return _section("Beyond the horizon: CLV", body + _table(list(rows[0]), [list(r.values()) for r in rows], own=0))
 
 
 def _plan(document: Document) -> str:

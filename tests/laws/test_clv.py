@@ -1,0 +1,85 @@
+"""CLV is judged from nothing later than its cutoff, on everyone known there, and its numbers are sums that add up."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import polars as pl
+import pytest
+import sim
+
+from churn_clv import training
+from churn_clv.backtest import _clv
+
+DAY = dt.timedelta(days=1)
+SETTINGS = sim.settings(
+    clv={"backtest_windows": 3}, models={"threads": 1, "churn": sim.QUICK | {"max_rounds": 10}, "spend": sim.QUICK},
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, Any]:
+    found = _clv.judge_clv(sim.log(), SETTINGS, lambda _: None)
+    assert found is not None
+    return found
+
+
+def test_the_cutoffs_leave_every_window_inside_the_log(judged: dict[str, Any]) -> None:
+    ends = sim.log().ends
+    assert judged["cutoffs"] == [(ends - d * DAY).isoformat() for d in (3 * 28 + 14, 3 * 28)]
+    assert (judged["window_days"], judged["windows_judged"], judged["days"]) == (28, 3, 84)
+
+
+def test_actual_money_is_counted_from_the_log(judged: dict[str, Any]) -> None:
+    """Net money of everyone known, window by window, not below zero for any customer."""
+    frame = sim.log().frame.with_columns(day=pl.col("time").dt.date())
+    for row in judged["by_cutoff"]:
+        cutoff = dt.date.fromisoformat(row["cutoff"])
+        known = frame.filter(pl.col("day") < cutoff)["customer_id"].unique()
+        assert row["n"] == len(known)
+        for k, window in enumerate(row["windows"]):
+            inside = pl.col("day").is_between(cutoff + 28 * k * DAY, cutoff + 28 * (k + 1) * DAY, closed="left")
+            paid = frame.filter(inside, pl.col("customer_id").is_in(known.implode()))
+            each = paid.group_by("customer_id").agg(pl.col("amount").sum())["amount"].clip(0)
+            assert window["actual"] == pytest.approx(float(each.sum()) / 100, rel=1e-12)
+
+
+def test_totals_are_the_windows_sums(judged: dict[str, Any]) -> None:
+    for row in judged["by_cutoff"]:
+        for what in ("predicted", "actual"):
+            assert row[what] == pytest.approx(sum(w[what] for w in row["windows"]))
+        assert row["total_ratio"] == pytest.approx(row["predicted"] / row["actual"])
+    ratios = [row["total_ratio"] for row in judged["by_cutoff"]]
+    assert judged["total_ratio"] == pytest.approx(sum(ratios) / 2)
+    assert judged["worst"] == max(ratios, key=lambda r: abs(r - 1))
+    own = judged["rungs"][0]
+    assert own["rung"] == "champion" and own["total_ratio"] == pytest.approx(judged["total_ratio"])
+    assert {r["rung"] for r in judged["rungs"]} == {
+        "champion", "btyd", "last_horizon_spend", "product_formula", "no_lapse"}  # fmt: skip
+    assert 0 <= judged["extrapolated_share"] <= 1
+
+
+def test_it_is_nearer_than_the_formulas_that_companies_use(judged: dict[str, Any]) -> None:
+    """On a log whose customers do leave: taking the last horizon for ever is far off, and ranks worse."""
+    own, last = judged["rungs"][0], next(r for r in judged["rungs"] if r["rung"] == "last_horizon_spend")
+    assert abs(own["total_ratio"] - 1) < abs(last["total_ratio"] - 1) and own["gini"] > last["gini"]
+
+
+def test_nothing_later_than_the_cutoff_is_learnt(judged: dict[str, Any]) -> None:
+    """All money from the older cutoff on times five: its predictions stay to the bit, only what came moves."""
+    log, cutoff = sim.log(), dt.date.fromisoformat(judged["cutoffs"][0])
+    later = pl.col("time").dt.date() >= cutoff
+    dearer = log.frame.with_columns(pl.when(later).then(pl.col("amount") * 5).otherwise("amount").alias("amount"))
+    targets, _ = training.answerable(log, SETTINGS)
+    logs = (log, sim.changed(log, dearer))
+    models = [_clv._horizon_models(own, SETTINGS, targets, [cutoff]) for own in logs]
+    looks = [_clv._look(own, SETTINGS, targets, cutoff, 3, m[cutoff]) for own, m in zip(logs, models, strict=True)]
+    for name, money in looks[0].predicted.items():
+        assert (money == looks[1].predicted[name]).all(), name
+    assert looks[1].actual.sum() == pytest.approx(5 * looks[0].actual.sum())
+
+
+def test_without_money_or_windows_there_is_no_clv() -> None:
+    short = sim.log(days=84)
+    assert _clv.judge_clv(short, SETTINGS, lambda _: None) is None
