@@ -51,19 +51,17 @@ def learn(
             curve = [1.0]
             for k in range(1, count):
                 guess = float(np.log(prior[name][k]))
-                seen = steps.get((what, name, k))
-                step = (
-                    guess if seen is None else (seen[1] * seen[0] + PRIOR_CUTOFFS * guess) / (seen[1] + PRIOR_CUTOFFS)
-                )
+                found, cutoffs_of = steps.get((what, name, k), (guess, 0))
+                step = (cutoffs_of * found + PRIOR_CUTOFFS * guess) / (cutoffs_of + PRIOR_CUTOFFS)
                 curve.append(curve[-1] * float(np.exp(step)))
             curves[what][name] = tuple(curve)
     start = table.filter(pl.col("window") == 0).sort("stratum", "cutoff")
     first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money", "active").sum())
     means = {s: (m / n, a / n) for s, n, m, a in first.select("stratum", "n", "money", "active").rows() if n}
-    none = (0.0, 0.0)
+    seen = {r: means[r] for r in REASONS if r in means}  # of a kind that no cutoff held nothing is said
     return Retention(
         days, matured, curves["money"], curves["active"],
-        spend={r: means.get(r, none)[0] for r in REASONS}, active={r: means.get(r, none)[1] for r in REASONS},
+        spend={r: money for r, (money, _) in seen.items()}, active={r: active for r, (_, active) in seen.items()},
     )  # fmt: skip
 
 

@@ -104,8 +104,13 @@ def summary(scores: pl.DataFrame, bundle: Bundle) -> dict[str, Any]:
         "base_rate": bundle.base_rate,
         "mean_churn_probability": eligible["churn_probability"].mean() if eligible.height else None,
         "expected_spend_total": float(money.sum()) if money.count() else None,
+        "clv_total": {str(m): _total(scores[f"clv_{m}m"]) for m in bundle.config.clv.months},
         "in_sample": bool(scores["in_sample"].any()),
     }
+
+
+def _total(column: pl.Series) -> float | None:
+    return float(column.sum()) if column.count() else None
 
 
 def _counts(column: pl.Series) -> dict[str, int]:

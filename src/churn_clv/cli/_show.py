@@ -199,6 +199,9 @@ def print_scoring(document: Mapping[str, Any]) -> None:
             f"expected spend of the next {document['horizon_days']} days: {document['expected_spend_total']:,.2f} "
             f"{document['currency']}"
         )
+    months, total = list(document["clv_total"].items())[-1]
+    if total is not None:
+        out.print(f"CLV of the next {months} months, of everyone known: {total:,.2f} {document['currency']}")
     if document["in_sample"]:
         out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
     out.print(f"written to {document['path']}" + (" and scores.csv beside it" if document["csv"] else ""))
