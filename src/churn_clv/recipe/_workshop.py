@@ -67,6 +67,7 @@ class Workshop:
         self.values = matrix.values(self.snapshots, self.columns)
         self._labelled: dict[dt.date | None, pl.DataFrame] = {}
         self._boosters: dict[tuple[Any, ...], lgb.Booster] = {}
+        self._scales: dict[tuple[Any, ...], float] = {}
         self._renewals: dict[dt.date, btyd.Fit | None] = {}
         self._linears: dict[tuple[Any, ...], Linear] = {}
         self._late = log.frame["known_at"].count() > 0
@@ -155,13 +156,13 @@ class Workshop:
 
     def amount(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float]:
         """A booster of spend, of the active only or of all, and its money scale."""
-        rows, label = self._paying(lesson, active_only)
-        scale = fit.money_scale(label)
         key = ("amount", active_only, lesson.cutoffs(), self._version(lesson))
         booster = self._kept(key, trees)
         if booster is None:
+            rows, label = self._paying(lesson, active_only)
+            self._scales[key] = scale = fit.money_scale(label)
             booster = self._keep(key, self.values[rows], label / scale, "amount", trees, self.columns)
-        return booster, scale
+        return booster, self._scales[key]
 
     def balanced(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float, float]:
         """The same with the log factor that brings its training total out right at ``trees`` trees."""
