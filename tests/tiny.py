@@ -32,11 +32,9 @@ COLUMNS = ("amount", "category", "channel", "discount", "order_id", "product_id"
 HORIZON = 28
 EDGES = (7, 14, 21, 28)
 FALLING = {s: tuple((1 + k) ** -p for k in range(40)) for s, p in (("1", 0.3), ("2-3", 0.2), ("4+", 0.1))}
-FLAT = dict.fromkeys(("lapsed", "prospect", "history_too_short"), (1.0,) * 40)
+FLAT = dict.fromkeys(("lapsed", "prospect"), (1.0,) * 40)
 RETENTION = Retention(
-    HORIZON, 9, FALLING | FLAT, FALLING | FLAT,
-    spend={"lapsed": 3.0, "prospect": 1.5, "history_too_short": 0.0},
-    active={"lapsed": 0.1, "prospect": 0.05, "history_too_short": 0.0},
+    HORIZON, 9, FALLING | FLAT, spend={"lapsed": 3.0, "prospect": 1.5},
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""How money and activity hold from window to window, read from the log up to a cutoff (definition D21)."""
+"""How money holds from window to window, read from the log up to a cutoff (definition D21)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,30 @@ from churn_clv.models.interval import ORDERS
 from churn_clv.models.retention import Retention, strata_of
 from churn_clv.timeline import Definitions
 
-REASONS = (population.LAPSED, population.PROSPECT, population.SHORT)
-STRATA = (*ORDERS, *REASONS)
-WHAT = ("money", "active")
+# Kinds of ineligible customers. Nobody's history is too short at a cutoff that is learnt from: that kind has no curve.
+KINDS = (population.LAPSED, population.PROSPECT)
+STRATA = (*ORDERS, *KINDS)
 # A curve reaches three years; beyond, its last value holds.
 LONGEST_DAYS = 1096
-# Where nothing is matured, each step falls by this power of the step of BG/NBD's expected orders. That model lets
-# customers leave for ever: taken whole (1) it gave .84 of the money of a year on CDNOW; nobody leaving is 0.
+MOST_CUTOFFS = 40
+# Where nothing is matured, money falls by this power of BG/NBD's expected orders. That model lets customers leave for
+# ever: taken whole (1) it gave .84 of the money of a year on CDNOW; nobody leaving is 0.
 PRIOR_POWER = 0.5
-# The prior counts as so many independent cutoffs, a stratum's own step as what this many active customers say of it.
+# The prior counts as so many independent cutoffs; a stratum's own level as what so many active customers say of it.
 PRIOR_CUTOFFS, POOL_ROWS = 2.0, 200.0
+# The ineligible have the mean money of their kind at so many newest cutoffs: those of long ago were other people.
+NEWEST = 4
 
 
 def learn(
     log: Log, definitions: Definitions, spend: config.Target | None, earliest: dt.date, when: dt.date
 ) -> Retention:
-    """The retention curves of what ended by ``when``: each step a ratio of sums of neighbouring windows (chain ladder).
+    """The retention curves of what ended by ``when``.
 
-    Cutoffs half a horizon apart from ``earliest`` on. The step from window k to k + 1 is the money (or the active) of
-    window k + 1 over that of window k at all cutoffs where both are complete, drawn to a prior step by how few
-    independent cutoffs there are; beyond them the prior alone goes on. Customers who are not eligible have
-    curves of their own, drawn to flat ones.
+    The level of window k is its money over that of the first window, at all cutoffs (half a horizon apart from
+    ``earliest`` on) where both are complete, drawn to a prior level by how few independent cutoffs there are. Levels
+    are measured each on its own, not chained from step to step: an odd month then counts once, not in every step.
+    Strata of the eligible are drawn to all of them, kinds of the ineligible to a flat curve.
     """
     days = definitions.horizon_days
     count = -(-LONGEST_DAYS // days)
@@ -44,25 +47,16 @@ def learn(
     known_by = None if when == log.ends else when
     table = _table(log, definitions, spend, cutoffs, when, known_by)
     prior = _prior(log, definitions, when, count)
-    steps, matured = _steps(table, cutoffs, when, days)
-    curves: dict[str, dict[str, tuple[float, ...]]] = {what: {} for what in WHAT}
-    for name in STRATA:
-        for what in WHAT:
-            curve = [1.0]
-            for k in range(1, count):
-                guess = float(np.log(prior[name][k]))
-                found, cutoffs_of = steps.get((what, name, k), (guess, 0))
-                step = (cutoffs_of * found + PRIOR_CUTOFFS * guess) / (cutoffs_of + PRIOR_CUTOFFS)
-                curve.append(curve[-1] * float(np.exp(step)))
-            curves[what][name] = tuple(curve)
-    start = table.filter(pl.col("window") == 0).sort("stratum", "cutoff")
-    first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money", "active").sum())
-    means = {s: (m / n, a / n) for s, n, m, a in first.select("stratum", "n", "money", "active").rows() if n}
-    seen = {r: means[r] for r in REASONS if r in means}  # of a kind that no cutoff held nothing is said
-    return Retention(
-        days, matured, curves["money"], curves["active"],
-        spend={r: money for r, (money, _) in seen.items()}, active={r: active for r, (_, active) in seen.items()},
-    )  # fmt: skip
+    levels = _levels(table, cutoffs, when, days)
+    curves = {
+        name: tuple(float(np.exp(_drawn(prior[name][k], levels.get((name, k))))) for k in range(count))
+        for name in STRATA
+    }
+    matured = 1 + max((k for (_, k), (_, seen) in levels.items() if seen >= PRIOR_CUTOFFS), default=0)
+    start = table.filter(pl.col("window") == 0, pl.col("cutoff").is_in(cutoffs[-NEWEST:])).sort("stratum", "cutoff")
+    first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money").sum())
+    means = {name: money / n for name, n, money in first.rows() if n and name in KINDS}
+    return Retention(days, matured, curves, means)
 
 
 def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
@@ -77,13 +71,11 @@ def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> 
 
 
 def _cutoffs(earliest: dt.date, when: dt.date, days: int) -> list[dt.date]:
-    """From one horizon before ``when`` back to ``earliest``, half a horizon apart, oldest first."""
-    step, out = -(-days // 2), []
-    cutoff = when - dt.timedelta(days=days)
-    while cutoff >= earliest:
-        out.append(cutoff)
-        cutoff -= dt.timedelta(days=step)
-    return out[::-1]
+    """From one horizon before ``when`` back to ``earliest``, half a horizon apart or, of many, evenly; oldest first."""
+    newest = when - dt.timedelta(days=days)
+    step = max(-(-days // 2), -(-(newest - earliest).days // MOST_CUTOFFS))
+    reach = (newest - earliest).days // step
+    return [newest - dt.timedelta(days=k * step) for k in reversed(range(reach + 1))] if newest >= earliest else []
 
 
 def _table(
@@ -121,56 +113,68 @@ def _table(
     )
 
 
-def _steps(
+def _levels(
     table: pl.DataFrame, cutoffs: Sequence[dt.date], when: dt.date, days: int
-) -> tuple[dict[tuple[str, str, int], tuple[float, int]], int]:
-    """Log step to window k and its number of independent cutoffs, by (money or active, stratum, k); windows matured."""
-    out: dict[tuple[str, str, int], tuple[float, int]] = {}
+) -> dict[tuple[str, int], tuple[float, int]]:
+    """Log of the money of window k over the first's, and its number of independent cutoffs, by (stratum, k >= 1)."""
+    out: dict[tuple[str, int], tuple[float, int]] = {}
     longest = max(((when - c).days // days for c in cutoffs), default=0)
-    sums = {(what, name): np.zeros((len(cutoffs), longest)) for what in WHAT for name in STRATA}
+    money, active = ({name: np.zeros((len(cutoffs), longest)) for name in STRATA} for _ in range(2))
     places = {cutoff: place for place, cutoff in enumerate(cutoffs)}
-    for cutoff, name, window, *found in table.select("cutoff", "stratum", "window", *WHAT).rows():
-        for what, value in zip(WHAT, found, strict=True):
-            sums[what, name][places[cutoff], window] = value
+    for cutoff, name, window, paid, bought in table.select("cutoff", "stratum", "window", "money", "active").rows():
+        if name in money:
+            money[name][places[cutoff], window], active[name][places[cutoff], window] = paid, bought
     for k in range(1, longest):
         seen = [place for place, c in enumerate(cutoffs) if (when - c).days >= (k + 1) * days]
-        independent = timeline.independent([cutoffs[place] for place in seen], days)
-        for what in WHAT:
-            # numpy's own order of adding, not a hash's: the same curve in every run, to the bit
-            pairs = {name: sums[what, name][seen, k - 1 : k + 1].sum(axis=0) for name in STRATA}
-            pooled = _log_ratio(np.sum([pairs[name] for name in ORDERS], axis=0))
-            for name in STRATA:
-                middle = pooled if name in ORDERS else 0.0
-                if middle is None:
-                    continue
-                own = _log_ratio(pairs[name])
-                active = float(sums["active", name][seen, k - 1].sum())
-                weight = 0.0 if own is None else active / (active + POOL_ROWS)
-                out[what, name, k] = (weight * (own or 0.0) + (1 - weight) * middle, independent)
-    return out, max(longest, 1)
+
+        def sums(names: Sequence[str], seen: list[int] = seen, k: int = k) -> Array:
+            """First window, window k, and the active of the first; numpy's order of adding: the same in every run."""
+            parts = [(money[n][seen, 0].sum(), money[n][seen, k].sum(), active[n][seen, 0].sum()) for n in names]
+            return np.asarray(np.sum(parts, axis=0), dtype=np.float64)
+
+        pooled = _log_ratio(*sums(ORDERS))
+        for name in STRATA:
+            middle = pooled if name in ORDERS else 0.0
+            first, later, buyers = sums([name])
+            own = _log_ratio(first, later, buyers)
+            if middle is None or own is None:
+                continue
+            # Cutoffs a horizon apart share a window: the one's first is the other's second.
+            held = [cutoffs[place] for place in seen if money[name][place, 0] > 0]
+            weight = buyers / (buyers + POOL_ROWS)
+            out[name, k] = (weight * own + (1 - weight) * middle, timeline.independent(held, 2 * days))
+    return out
 
 
-def _log_ratio(pair: Array) -> float | None:
-    before, after = pair
-    return float(np.log(after / before)) if before > 0 and after > 0 else None
+def _log_ratio(first: float, later: float, buyers: float) -> float | None:
+    """Log of later over first money, each with half a buyer's money more, so that nothing at all is finite."""
+    if first <= 0 or buyers <= 0:
+        return None
+    half = first / buyers / 2
+    return float(np.log((later + half) / (first + half)))
+
+
+def _drawn(prior: float, level: tuple[float, int] | None) -> float:
+    found, cutoffs = level or (prior, 0)
+    return (cutoffs * found + PRIOR_CUTOFFS * prior) / (cutoffs + PRIOR_CUTOFFS)
 
 
 def _prior(log: Log, definitions: Definitions, when: dt.date, count: int) -> dict[str, Array]:
-    """A prior step to each window by stratum: BG/NBD's expected orders, softened; flat for those not eligible."""
-    out: dict[str, Array] = {name: np.ones(count) for name in STRATA}
+    """The log of a prior level of each window by stratum: BG/NBD's expected orders, softened; 0 for the ineligible."""
+    out: dict[str, Array] = {name: np.zeros(count) for name in STRATA}
     everyone = known_at(log, definitions, [when])
     eligible = everyone.filter("eligible")
     fit = btyd.fitted(everyone.drop_nulls(btyd.TIMING), eligible, definitions.horizon_days) if eligible.height else None
     if fit is None:
         return out
-    weeks = definitions.horizon_days / 7
+    weeks, histories = definitions.horizon_days / 7, btyd.histories(eligible)
+    whole = np.stack([btyd.expected_orders(fit, histories, weeks * k) for k in range(1, count + 1)])
+    each = np.diff(whole, axis=0, prepend=0.0)
+    good = np.isfinite(each).all(axis=0) & (each > 0).all(axis=0)  # where the closed form holds in floats
     for name in ORDERS:
-        rows = eligible.filter(stratum=name)
-        rows = rows if rows.height else eligible
-        histories = btyd.histories(rows)
-        sums = [0.0, *(float(btyd.expected_orders(fit, histories, weeks * k).sum()) for k in range(1, count + 1))]
-        each = np.diff(sums)
-        if not (np.isfinite(each).all() and (each > 0).all()):
-            continue
-        out[name] = np.concatenate([[1.0], (each[1:] / each[:-1]) ** PRIOR_POWER])
+        rows = good & (eligible["stratum"] == name).to_numpy()
+        rows = rows if rows.any() else good
+        if rows.any():
+            total = each[:, rows].sum(axis=1)
+            out[name] = PRIOR_POWER * np.log(total / total[0])
     return out

@@ -106,7 +106,7 @@ def test_scoring_the_whole_base(loaded: bundle.Bundle, tmp_path: Path) -> None:
     assert scoring.write(scores, loaded, log, tmp_path) == folder
     told, known = scoring.summary(scores, loaded)["clv_total"], scores["clv_12m"]
     assert told["12"] == pytest.approx(known.sum()) and 0 < told["3"] < told["6"] < told["12"] < told["24"]
-    assert known.null_count() == 0 and (scores["total_value"] - scores["historic_value"]).equals(scores["clv_24m"])
+    assert known.null_count() == 0 and (scores["historic_value"] + scores["clv_24m"]).equals(scores["total_value"])
 
 
 def test_cdnow_from_its_package(tmp_path: Path) -> None:

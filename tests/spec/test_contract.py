@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tiny import TRAINED_THROUGH, Client
+from tiny import RETENTION, TRAINED_THROUGH, Client
 
 from churn_clv.bundle import Bundle
 from churn_clv.canonical import LOG_SCHEMA
+from churn_clv.models.retention import days_of
 from churn_clv.service import contract
 from churn_clv.service.app import create_app
 from churn_clv.service.bento import gated
@@ -438,3 +439,20 @@ def test_openapi_is_the_whole_contract(client: Client) -> None:
     assert schemas["PredictRequest"]["properties"]["customers"]["maxItems"] == contract.MAX_CUSTOMERS
     assert "$defs" not in json.dumps(document)
     assert client.get("/openapi.json").json() == document
+
+
+def test_value_by_hand(client: Client) -> None:
+    """Margin x expected spend x the stratum's coefficient, also of the lapsed; historic value: margin x net money."""
+    margin, discount, today = 0.3, 0.1, TODAY
+    three = one(client, buys("2024-05-01", "2024-05-20", "2024-06-01"))
+    for got, stratum, first in (
+        (three, "2-3", three["expected_spend"]),
+        (one(client, buys("2024-04-13")), "lapsed", 3.0),
+    ):
+        for months in (3, 6, 12, 24):
+            times, beyond = RETENTION.coefficient(stratum, days_of(months, today), discount)
+            assert got["clv_by_months"][str(months)] == pytest.approx(margin * first * times, rel=1e-12)
+        assert got["clv_extrapolated_share"] == pytest.approx(beyond / times)
+        assert got["total_value"] == pytest.approx(got["historic_value"] + got["clv_by_months"]["24"])
+    assert three["historic_value"] == pytest.approx(3 * one(client, buys("2024-04-13"))["historic_value"])
+    assert one(client, buys("2023-01-20"), "2023-01-25")["clv_by_months"] is None

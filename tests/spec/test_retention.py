@@ -11,14 +11,14 @@ import pytest
 import sim
 
 from churn_clv import config, events, retention, timeline
-from churn_clv.models.retention import Retention, days_of, values
+from churn_clv.models import btyd
+from churn_clv.models.retention import Retention, days_of, strata_of, values
 
 DAY = dt.timedelta(days=1)
 CURVE = Retention(
     window_days=30, matured=2,
     money={"4+": (1.0, 0.8, 0.5), "lapsed": (1.0, 1.0, 1.0)},
-    activity={"4+": (1.0, 0.9, 0.7), "lapsed": (1.0, 1.0, 1.0)},
-    spend={"lapsed": 2.0}, active={"lapsed": 0.1},
+    spend={"lapsed": 2.0},
 )  # fmt: skip
 
 
@@ -56,10 +56,10 @@ def test_values_row_by_row() -> None:
     assert alone[0] == found[0]
 
 
-def test_activity_between_windows_is_interpolated() -> None:
-    assert [CURVE.activity_after("4+", d) for d in (0, 15, 30, 45, 60, 900)] == pytest.approx(
-        [1, 0.95, 0.9, 0.8, 0.7, 0.7]
-    )
+def test_a_kind_without_a_curve_has_no_value() -> None:
+    found, beyond = values(CURVE, ["history_too_short"], [dt.date(2024, 1, 1)], np.array([3.0]), 2, 0.0)
+    assert np.isnan(found).all() and np.isnan(beyond).all()
+    assert strata_of(["lapsed", None, None], [9, 0, 3]) == ["lapsed", "1", "2-3"]
 
 
 # --- what is learnt -------------------------------------------------------------------------------
@@ -88,23 +88,93 @@ def learnt(log: events.Log, own: config.Config, when: dt.date) -> Retention:
 def test_who_never_leaves_keeps_all_of_their_value() -> None:
     log, own = steady({})
     found = learnt(log, own, log.ends)
-    assert found.matured == 12
     assert found.money["4+"] == pytest.approx([1.0] * len(found.money["4+"]), abs=0.05)
-    assert found.activity["4+"][:12] == pytest.approx([1.0] * 12, abs=0.02)
 
 
-def test_a_step_is_the_ratio_of_neighbouring_windows_drawn_to_the_prior() -> None:
-    """Spend halves from window 7 on: at the one cutoff where windows 6 and 7 follow, the step between them is 1/2."""
-    log, own = steady({7: 5.0})
-    when = START + 28 * 8 * DAY
-    cutoff = START + 28 * 6 * DAY
-    table = retention._table(log, timeline.define(log, own, as_of=when, seen_by=when), sim.settings().targets["spend"],
-                             [cutoff], when, None)  # fmt: skip
-    assert table.filter(stratum="4+").select("window", "n", "money", "active").rows() == [
-        (0, 400, 4000.0, 400.0), (1, 400, 2000.0, 400.0)]  # fmt: skip
-    steps, matured = retention._steps(table, [cutoff], when, 28)
-    assert matured == 2 and steps["money", "4+", 1] == (pytest.approx(math.log(0.5)), 1)
-    assert steps["active", "4+", 1] == (pytest.approx(0.0), 1)
+def test_one_odd_month_counts_once() -> None:
+    """The last month three times the others: far levels rest on few cutoffs, but nothing compounds."""
+    log, own = steady({12: 30.0})
+    plain, odd = learnt(steady({})[0], own, log.ends), learnt(log, own, log.ends)
+    assert max(odd.money["4+"]) < 2
+    assert odd.coefficient("4+", 730, 0.0)[0] < 1.7 * plain.coefficient("4+", 730, 0.0)[0]
+
+
+def test_how_many_windows_have_matured() -> None:
+    """Two cutoffs two horizons apart see it (a horizon apart they share a window).
+
+    From the fourth order, on day 98, to the end there are 266 days: 56 between the cutoffs and seven windows.
+    """
+    log, own = steady({})
+    assert learnt(log, own, log.ends).matured == 7
+    assert learnt(log, own, START + 84 * DAY).matured == 1
+
+
+def table(rows: list[tuple[dt.date, str, int, float, float]]) -> pl.DataFrame:
+    """What ``_levels`` reads: cutoff, stratum, window, money, active."""
+    return pl.DataFrame(rows, schema=["cutoff", "stratum", "window", "money", "active"], orient="row")
+
+
+def test_a_level_by_hand() -> None:
+    """Stratum 1: 200 active with 1,000, then 500; half of one buyer's 5 on both sides. All strata: 2,000, then 1,300.
+
+    200 active count as much as all strata together.
+    """
+    when = START + 56 * DAY
+    own = [
+        (START, "1", 0, 1000.0, 200.0), (START, "1", 1, 500.0, 90.0), (START, "4+", 0, 1000.0, 50.0),
+        (START, "4+", 1, 800.0, 45.0), (START, "lapsed", 0, 100.0, 200.0), (START, "lapsed", 1, 0.0, 0.0),
+    ]  # fmt: skip
+    found = retention._levels(table(own), [START], when, 28)
+    all_of_them = math.log((1300 + 4) / (2000 + 4))
+    assert found["1", 1] == (pytest.approx((math.log(502.5 / 1002.5) + all_of_them) / 2), 1)
+    assert found["4+", 1] == (pytest.approx(0.2 * math.log(810 / 1010) + 0.8 * all_of_them), 1)
+    # The lapsed are drawn to a flat curve, and who is all gone still has a finite level.
+    assert found["lapsed", 1] == (pytest.approx(math.log(0.25 / 100.25) / 2), 1)
+    assert ("prospect", 1) not in found and ("1", 2) not in found
+
+
+def test_cutoffs_that_share_windows_are_one() -> None:
+    """Five cutoffs half a horizon apart span two horizons: two of them share no window."""
+    cutoffs = [START + 14 * k * DAY for k in range(5)]
+    rows = [(c, "1", w, 100.0, 10.0) for c in cutoffs for w in range(2)]
+    assert retention._levels(table(rows), cutoffs, START + 112 * DAY, 28)["1", 1][1] == 2
+    assert retention._levels(table(rows[:8]), cutoffs[:4], START + 98 * DAY, 28)["1", 1][1] == 1
+
+
+def test_a_level_is_drawn_to_the_prior_by_two_cutoffs() -> None:
+    assert retention._drawn(-0.6, (0.0, 1)) == pytest.approx(-0.4) and retention._drawn(-0.6, None) == -0.6
+    assert retention._drawn(-0.6, (0.0, 4)) == pytest.approx(-0.2)
+
+
+def test_the_prior_is_the_root_of_the_expected_orders() -> None:
+    log, own = sim.log(), sim.settings()
+    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    found = retention._prior(log, definitions, log.ends, 4)
+    rows = retention.known_at(log, definitions, [log.ends])
+    eligible = rows.filter("eligible")
+    fit = btyd.fitted(rows.drop_nulls(btyd.TIMING), eligible, 28)
+    assert fit is not None
+    many = btyd.histories(eligible.filter(stratum="4+"))
+    orders = [0.0, *(float(btyd.expected_orders(fit, many, 4.0 * k).sum()) for k in range(1, 5))]
+    each = np.diff(orders)
+    np.testing.assert_allclose(found["4+"], np.log(each / each[0]) / 2, rtol=1e-9)
+    assert found["4+"][3] < -0.01 and found["lapsed"].tolist() == [0.0] * 4
+
+
+def test_the_ineligible_have_the_mean_of_their_kind_of_late() -> None:
+    """At the four newest cutoffs; each window 0 of the lapsed by hand from the log."""
+    log, own = sim.log(), sim.settings()
+    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    found = retention.learn(log, definitions, own.targets["spend"], log.starts["purchase"] + 28 * DAY, log.ends)
+    frame = log.frame.with_columns(day=pl.col("time").dt.date())
+    paid, people = 0.0, 0
+    for back in (28, 42, 56, 70):
+        cutoff = log.ends - back * DAY
+        rows = retention.known_at(log, definitions, [cutoff]).filter(reason="lapsed")
+        there = frame.filter(pl.col("day").is_between(cutoff, cutoff + 27 * DAY))
+        each = there.join(rows, on="customer_id", how="semi").group_by("customer_id").agg(pl.col("amount").sum())
+        paid, people = paid + each["amount"].clip(0).sum() / 100, people + rows.height
+    assert found.spend["lapsed"] == pytest.approx(paid / people) and paid > 0
 
 
 def test_nothing_after_the_date_is_learnt() -> None:
@@ -118,6 +188,20 @@ def test_nothing_after_the_date_is_learnt() -> None:
     other = log.frame.with_columns(pl.when(late).then(pl.col("amount") * 7).otherwise("amount").alias("amount"))
     cut = log.frame.filter(~late)
     found = [retention.learn(sim.changed(log, f), definitions, spend, earliest, when) for f in (log.frame, other, cut)]
-    assert found[0] == found[1] == found[2] and found[0].matured > 3
+    assert found[0] == found[1] == found[2] and found[0].matured > 1
     whole = retention.learn(log, definitions, spend, earliest, log.ends)
     assert whole != found[0]
+
+
+def test_what_became_known_late_is_not_learnt() -> None:
+    """Events that only became known after ``when`` are as if they had not come yet."""
+    log, own = sim.log(), sim.settings()
+    when = log.ends - 56 * DAY
+    late = log.frame.with_columns(
+        known_at=pl.when(pl.col("customer_id").hash() % 3 == 0).then(pl.col("time") + dt.timedelta(days=30))
+    )
+    definitions = timeline.define(log, own, as_of=when, seen_by=when)
+    spend, earliest = own.targets["spend"], log.starts["purchase"] + 28 * DAY
+    whole = sim.changed(log, late)
+    found = [retention.learn(one, definitions, spend, earliest, when) for one in (whole, timeline.until(whole, when))]
+    assert found[0] == found[1] != retention.learn(log, definitions, spend, earliest, when)

@@ -41,7 +41,7 @@ def run(settings: config.Config, log: Log, final: bool = False, say: Say = lambd
     shop = Workshop(log, settings, found, targets, say, shipping=False)
     refused = training.without_money(shop, found, refused, say)
     looks = [_look(shop, plan, refused, say) for plan in found]
-    found_clv = judge_clv(log, settings, say)
+    found_clv = judge_clv(log, settings, say) if "spend" in shop.targets else None
     say("comparing")
     value = value_of(looks, settings)
     document = _document(log, settings, looks, value) | {

@@ -44,12 +44,17 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
     horizon, count = settings.timeline.horizon_days, windows_of(log, settings)
     backs = (-(-horizon // 2), 0) if count >= FEWEST_WINDOWS else ()
     cutoffs = [log.ends - dt.timedelta(days=count * horizon + back) for back in backs]
-    cutoffs = [c for c in cutoffs if c >= log.starts["purchase"] + dt.timedelta(days=horizon)]
+    least = max(horizon, settings.timeline.min_history_days or 0)
+    cutoffs = [c for c in cutoffs if c >= log.starts["purchase"] + dt.timedelta(days=least)]
     if not cutoffs:
         return None
     say(f"CLV: {count} windows of {horizon} days from {' and '.join(c.isoformat() for c in cutoffs)} on")
     judged = _horizon_models(log, settings, targets, cutoffs)
-    return _document([_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs], horizon)
+    looks = [_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs]
+    if empty := sum(int((look.actual.sum(axis=0) == 0).sum()) for look in looks):
+        say(f"no CLV is judged: {empty} of {count * len(looks)} windows brought no money at all")
+        return None
+    return _document(looks, horizon)
 
 
 def windows_of(log: Log, settings: config.Config) -> int:
@@ -71,14 +76,23 @@ def _horizon_models(
     for cutoff in cutoffs:
         try:
             plans.append(timeline.make_plan(log.starts["purchase"], cutoff + horizon, one.timeline))
-        except UserError:  # too little history: the first window is BTYD's, and the document says so
+        except UserError:  # too little history
             continue
     if not plans:
         return {}
     shop = Workshop(timeline.until(log, plans[-1].ends), one, plans, targets, lambda _: None, shipping=False)
-    if training.without_money(shop, plans, {}, lambda _: None):
-        return {}
-    return {plan.test: training.judge_at(shop, plan, {}, lambda _: None) for plan in plans}
+    out = {}
+    for plan in plans:
+        learnt = [
+            shop.table(c, plan.test)[labels.column("spend", plan.horizon_days)] for c in (plan.train, plan.origins)
+        ]
+        if min(int((money > 0).sum()) for money in learnt) < training.MIN_CLASS:
+            continue
+        try:
+            out[plan.test] = training.judge_at(shop, plan, {}, lambda _: None)
+        except UserError:  # too few churned or stayed
+            continue
+    return out
 
 
 def _look(
@@ -94,7 +108,10 @@ def _look(
     if judged is not None:
         first, source = judged.predictions["expected_spend"].to_numpy(), "horizon model"
     else:
-        first, source = rungs[rows["eligible"].to_numpy(), 0], "BTYD, for too little history for the horizon model"
+        first, source = (
+            rungs[rows["eligible"].to_numpy(), 0],
+            "BTYD, for too little history or money for the horizon model",
+        )
     learnt = retention.learn(past, definitions, spend, earliest, cutoff)
     champion = _champion(rows, first, learnt, count)
     predicted = {
@@ -111,11 +128,13 @@ def _look(
 
 def _champion(rows: pl.DataFrame, first: Array, learnt: Retention, count: int) -> Array:
     """Expected money by window: the horizon's times the stratum's curve; the mean of their kind for the ineligible."""
+    # A kind that was never seen has no CLV when served either.
     start = np.array([learnt.spend.get(s, 0.0) for s in rows["stratum"]])
     start[rows["eligible"].to_numpy()] = first
     curves = {name: np.array([curve[min(k, len(curve) - 1)] for k in range(count)])
               for name, curve in learnt.money.items()}  # fmt: skip
-    return np.asarray(start[:, None] * np.stack([curves[s] for s in rows["stratum"]]))
+    none = np.zeros(count)
+    return np.asarray(start[:, None] * np.stack([curves.get(s, none) for s in rows["stratum"]]))
 
 
 def _btyd(past: Log, definitions: Definitions, rows: pl.DataFrame, cutoff: dt.date, count: int) -> Array:
@@ -127,7 +146,10 @@ def _btyd(past: Log, definitions: Definitions, rows: pl.DataFrame, cutoff: dt.da
     known, horizon = everyone.filter(bought), definitions.horizon_days
     fit = btyd.fitted(known, known, horizon)
     out = np.zeros((rows.height, count))
-    if fit is None:
+    if fit is None:  # then what the rung itself falls back to, the same in every window
+        rung, _ = btyd.rung(known, known, horizon) if known.height else (None, "")
+        if rung is not None and rung.spend is not None:
+            out[bought.to_numpy()] = rung.spend[:, None]
         return out
     value, _ = btyd.order_value(known, known)
     histories = btyd.histories(known)
@@ -141,7 +163,8 @@ def _product(
 ) -> Array:
     """Mean spend per horizon in the active window x the share of the last horizon's eligible who bought in it."""
     horizon, active = definitions.horizon_days, definitions.active_within_days
-    rate = _spent(past, rows, spend, cutoff, active) * horizon / active
+    there = min(active, (cutoff - past.starts["purchase"]).days)
+    rate = _spent(past, rows, spend, cutoff, active) * horizon / there
     before = cutoff - dt.timedelta(days=horizon)
     kept = 1.0
     if before > past.starts["purchase"]:

@@ -198,8 +198,8 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
 
 
 def _load_retention(entry: Mapping[str, Any]) -> Retention:
-    curves = {what: {name: tuple(curve) for name, curve in entry[what].items()} for what in ("money", "activity")}
-    return Retention(entry["window_days"], entry["matured"], **curves, spend=entry["spend"], active=entry["active"])
+    curves = {name: tuple(curve) for name, curve in entry["money"].items()}
+    return Retention(entry["window_days"], entry["matured"], curves, entry["spend"])
 
 
 def _load_interval(entry: Mapping[str, Any]) -> ByOrders:

@@ -195,10 +195,9 @@ class Bundle:
         own, months = self.reference.retention, self.config.clv.months
         margin, discount = self.config.value.margin_share, self.config.clv.discount_rate
         names = [*(f"clv_{m}m" for m in months), "clv_extrapolated_share", "historic_value", "total_value"]
-        if own is None or not rows.height:
+        if own is None or not rows.height or ORDERS not in rows.columns:
             return {name: pl.Series([None] * rows.height, dtype=pl.Float64) for name in names}
-        orders = rows[ORDERS].fill_null(0).to_numpy() if ORDERS in rows.columns else np.ones(rows.height)
-        strata, cutoffs = strata_of(rows["reason"].to_list(), orders), rows["cutoff"].to_list()
+        strata, cutoffs = strata_of(rows["reason"].to_list(), rows[ORDERS].fill_null(0)), rows["cutoff"].to_list()
         mean = np.array([own.spend.get(s, np.nan) for s in strata])
         first = margin * np.where(rows["eligible"].to_numpy(), spend.fill_null(np.nan).to_numpy(), mean)
         found = {}

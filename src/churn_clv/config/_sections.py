@@ -125,6 +125,12 @@ class Clv(Section):
     discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     backtest_windows: Annotated[int, Field(ge=2, le=60)] | None = None
 
+    @model_validator(mode="after")
+    def _months_rise(self) -> Clv:
+        if list(self.months) != sorted(set(self.months)):
+            raise ValueError("months must rise strictly")
+        return self
+
 
 class Bundle(Section):
     """What is frozen beside the models: the edges of the probability bands."""

@@ -25,24 +25,25 @@ DAYS_A_YEAR = 365.25
 
 @dataclass(frozen=True)
 class Retention:
-    """Money and activity of window k over those of the first, by stratum; index 0 is the first window, 1.0.
+    """Money of window k over that of the first, by stratum; index 0 is the first window, 1.0.
 
-    Strata are numbers of orders for the eligible, and the reason for those who are not; for these ``spend`` and
-    ``active`` hold the mean money (major units) and share of the first window. Windows from ``matured`` on are
-    extrapolated.
+    Strata are numbers of orders for the eligible, and the kind (lapsed, prospect) of those who are not; ``spend`` has
+    the mean money (major units) of the first window by kind. Windows from ``matured`` on are extrapolated.
     """
 
     window_days: int
     matured: int
     money: Mapping[str, tuple[float, ...]]
-    activity: Mapping[str, tuple[float, ...]]
     spend: Mapping[str, float]
-    active: Mapping[str, float]
 
     def coefficient(self, stratum: str, days: int, discount: float) -> tuple[float, float]:
         """What the first window's money is multiplied by for all money of the first ``days``, and the part of it that
         is extrapolated; discounted by ``discount`` a year from the middle of each window.
+
+        NaN for a stratum that has no curve.
         """  # fmt: skip
+        if stratum not in self.money:
+            return float("nan"), float("nan")
         total, beyond = 0.0, 0.0
         curve = self.money[stratum]
         for k in range(-(-days // self.window_days)):
@@ -53,14 +54,6 @@ class Retention:
             total += part
             beyond += part if k >= self.matured else 0.0
         return total, beyond
-
-    def activity_after(self, stratum: str, days: int) -> float:
-        """Share of the first window's active who are active in the window that begins after so many days."""
-        curve = self.activity[stratum]
-        place = days / self.window_days
-        below = min(int(place), len(curve) - 1)
-        above = min(below + 1, len(curve) - 1)
-        return curve[below] + (curve[above] - curve[below]) * (place - int(place))
 
 
 def strata_of(reasons: Sequence[str | None], orders: npt.ArrayLike) -> list[str]:
@@ -90,5 +83,5 @@ def values(
             known[key] = retention.coefficient(key[0], days_of(months, key[1]), discount)
     pairs = [known[key] for key in zip(strata, cutoffs, strict=True)]
     total = np.array([p[0] for p in pairs], dtype=np.float64)
-    beyond = np.array([p[1] / p[0] if p[0] > 0 else 0.0 for p in pairs], dtype=np.float64)
+    beyond = np.array([p[1] / p[0] for p in pairs], dtype=np.float64)
     return first * total, np.where(np.isnan(first), np.nan, beyond)
