@@ -109,3 +109,12 @@ def test_where_it_does_not_win_follows_from_the_numbers() -> None:
 def test_only_pictures_that_were_drawn_are_shown(drawn: set[str]) -> None:
     text = accuracy.page(BOTH, drawn)
     assert text.count("![") == len(drawn) and all(f"(accuracy/{name}.png)" in text for name in drawn)
+
+
+def test_rungs_that_do_better_on_clv_are_named() -> None:
+    assert "On CLV" not in weak(PLAIN)
+    worse = copy.deepcopy(PLAIN)
+    worse["clv"]["rungs"][0] |= {"total_ratio": 1.152, "gini": 0.795}
+    said = weak(worse)
+    assert "On CLV the total is nearer for BTYD (0.871) than for this model (1.152)." in said
+    assert "On CLV Gini is better for nobody ever lapses (0.8000) than for this model (0.7950)." in said

@@ -2,75 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-Document = Mapping[str, Any]
+from churn_clv.wording._base import (
+    ECE_MARGIN,
+    FEW,
+    LADDER,
+    LAPSE_ABOVE,
+    METRICS,
+    NONE,
+    PRIMARY,
+    RUNGS,
+    STRATA,
+    UNMEASURED,
+    Document,
+    Shown,
+    listed,
+    number,
+    percent,
+    rung,
+)
+from churn_clv.wording._clv import clv, clv_rows, clv_weak
 
-LAPSE_ABOVE = 0.2  # where more of those labelled churned buy again, the word is lapse (definition D6)
-FEW = 300  # customers; a stratum's skill on fewer is mostly chance (D12)
-ECE_MARGIN = 0.01  # above its floor (D10)
-NONE = "-"
-UNMEASURED = "not measured"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How a metric is shown; ``higher`` says whether more is better, None where neither is."""
-
-    title: str
-    form: str
-    higher: bool | None
-    meaning: str
-
-
-METRICS = {
-    "churn_auroc": Shown(
-        "AUC", ".4f", True, "the chance that one who stopped buying was given the higher risk than one who went on"
-    ),
-    "churn_average_precision": Shown("average precision", ".4f", True, "the mean precision over all lists of riskiest"),
-    "churn_log_loss": Shown("log loss", ".4f", False, "what the probabilities cost; a sure and wrong one costs most"),
-    "churn_brier": Shown("Brier", ".4f", False, "the mean squared error of the probabilities"),
-    "churn_ece": Shown("ECE", ".4f", False, "how far probabilities and frequencies lie apart in ten groups"),
-    "churn_ece_floor": Shown("ECE's floor", ".4f", None, "the ECE of a perfectly calibrated model of this size"),
-    "ece_above_floor": Shown("ECE - floor", "+.4f", False, "how far the calibration error is above pure chance"),
-    "churn_lift_top_decile": Shown("lift", ".2f", True, "how often the riskiest tenth stops buying, against everyone"),
-    "churn_rate": Shown("base rate", ".4f", None, "the share that stopped buying"),
-    "churn_empc": Shown("EMPC", ".3f", True, "the profit per customer of a best campaign against churn"),
-    "spend_gini": Shown("Gini", ".4f", True, "how well customers are ranked by the money to come; 1 is perfect"),
-    "spend_mae": Shown("MAE", ",.2f", False, "the mean absolute error per customer, in money"),
-    "spend_rmse": Shown("RMSE", ",.2f", False, "the root of the mean squared error, in money"),
-    "spend_rmse_winsorised": Shown("RMSE, winsorised", ",.2f", False, "the same with the largest spends cut"),
-    "spend_wape": Shown("WAPE", ".4f", False, "the absolute errors over all the money"),
-    "spend_tweedie_deviance": Shown("Tweedie", ",.2f", False, "what the expected spends cost; right for many zeros"),
-    "spend_total_ratio": Shown("total", ".3f", None, "the predicted total over the actual"),
-    "total_worst": Shown("total, worst", ".3f", None, "the predicted total over the actual, at the worst cutoff"),
-    "spend_spearman": Shown("Spearman", ".4f", True, "the rank correlation of expected and actual spend"),
-    "spend_decile_mape": Shown("decile MAPE", ".4f", False, "the mean relative error of the ten tenths' totals"),
-    "spend_top_decile_share": Shown("top tenth's money", ".4f", None, "the share of all money of the tenth put first"),
-    "n": Shown("customers", ",.0f", None, "customers judged"),
-}
-LADDER = (
-    "churn_auroc", "churn_log_loss", "ece_above_floor", "churn_lift_top_decile", "spend_gini", "spend_mae",
-    "spend_tweedie_deviance", "total_worst",
-)  # fmt: skip
-PRIMARY = ("churn_log_loss", "spend_tweedie_deviance")
-RUNGS = {"champion": "this model", "btyd": "BTYD", "rfm_cells": "RFM cells", "no_lapse": "nobody ever lapses"}
-STRATA = {"orders": "orders so far", "rhythm": "own rhythm"}
-
-
-def number(metric: str, value: float | None) -> str:
-    """A metric's value as it is shown everywhere; a dash where it does not apply."""
-    return NONE if value is None else format(float(value), METRICS[metric].form)
-
-
-def percent(value: float | None, form: str = ".1%") -> str:
-    return NONE if value is None else format(float(value), form)
-
-
-def rung(name: str) -> str:
-    return RUNGS.get(name, name.replace("_", " "))
+__all__ = [
+    "ECE_MARGIN",
+    "FEW",
+    "LADDER",
+    "LAPSE_ABOVE",
+    "METRICS",
+    "NONE",
+    "PRIMARY",
+    "RUNGS",
+    "STRATA",
+    "UNMEASURED",
+    "Document",
+    "Shown",
+    "above_floor",
+    "band",
+    "beats",
+    "clv",
+    "clv_rows",
+    "in_band",
+    "ladder",
+    "look",
+    "noun",
+    "number",
+    "percent",
+    "question",
+    "returning",
+    "rung",
+    "season",
+    "stratum",
+    "verdict",
+    "verdicts",
+    "where_it_does_not_win",
+]
 
 
 def stratum(row: Mapping[str, Any]) -> str:
@@ -157,28 +144,6 @@ def season(document: Document) -> str:
     return f"Season {document['season']}{f': {note}' if note else ''}."
 
 
-def clv(found: Mapping[str, Any]) -> str:
-    """What the CLV was judged at, how far its total was off, and how much of it is extrapolated."""
-    total, worst, last = (number("spend_total_ratio", found[k]) for k in ("total_ratio", "worst", "last_window_worst"))
-    cutoffs = _listed([str(c) for c in found["cutoffs"]])
-    return (
-        f"CLV over {found['windows_judged']} windows of {found['window_days']} days, of everyone known at {cutoffs}: "
-        f"the predicted total over the actual is {total} (farthest off {worst}), in the last window {last} at worst; "
-        f"Gini {number('spend_gini', found['gini'])}. {percent(found['extrapolated_share'], '.0%')} of it lies beyond "
-        "what the log had seen mature."
-    )
-
-
-def clv_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
-    """A row per rung of the CLV's ladder."""
-    heads = {"total": "total_ratio", "total, worst": "worst", "last window": "last_window_ratio"}
-    return [
-        {"rung": rung(row["rung"])} | {head: number("spend_total_ratio", row[key]) for head, key in heads.items()}
-        | {"Gini": number("spend_gini", row["gini"]), "MAE": number("spend_mae", row["mae"])}
-        for row in found["rungs"]
-    ]  # fmt: skip
-
-
 def verdict(metric: str, found: Mapping[str, Any]) -> str:
     """'log loss: ahead of logistic, difference -0.0051 (95% interval -0.0081 to -0.0021), lower is better'."""
     preposition = {"ahead": "ahead of", "level": "level with", "behind": "behind"}[found["verdict"]]
@@ -202,7 +167,7 @@ def where_it_does_not_win(document: Document) -> list[str]:
     """Sentences: where a rung is as good or better, or the model is wrong. Where nothing is found, one that says so."""
     found = [
         *_not_ahead(document), *_better_means(document), *_better_cutoffs(document), *_miscalibrated(document),
-        *_totals(document), *_strata(document),
+        *_totals(document), *_strata(document), *clv_weak(document),
     ]  # fmt: skip
     return found or ["In nothing that was measured here: no rung, cutoff or group of customers shows it behind."]
 
@@ -233,7 +198,7 @@ def _better_means(document: Document) -> Iterator[str]:
             r for r in rows if beats(metric, r.get(metric), own.get(metric)) and number(metric, r[metric]) != shown
         ]
         if better:
-            names = _listed([f"{rung(r['rung'])} ({number(metric, r[metric])})" for r in better])
+            names = listed([f"{rung(r['rung'])} ({number(metric, r[metric])})" for r in better])
             yield f"On average {METRICS[metric].title} is better for {names} than for this model ({shown})."
 
 
@@ -255,7 +220,7 @@ def _better_cutoffs(document: Document) -> Iterator[str]:
         if found:
             count = len(own["by_cutoff"])
             at = f"At {len(found)} of {count} cutoffs" if count > 1 else "At the one cutoff"
-            yield f"{at} another rung has the lower {METRICS[metric].title}: {_listed(found)}."
+            yield f"{at} another rung has the lower {METRICS[metric].title}: {listed(found)}."
 
 
 def _miscalibrated(document: Document) -> Iterator[str]:
@@ -276,20 +241,16 @@ def _totals(document: Document) -> Iterator[str]:
     if out:
         keys = ("spend_total_ratio", "spend_total_low", "spend_total_high")
         each = [f"{r['cutoff']} ({{}}, band {{}} to {{}})".format(*(number(keys[0], r[k]) for k in keys)) for r in out]
-        yield f"The predicted total is outside its band at {len(out)} of {len(rows)} cutoffs: {_listed(each)}."
+        yield f"The predicted total is outside its band at {len(out)} of {len(rows)} cutoffs: {listed(each)}."
 
 
 def _strata(document: Document) -> Iterator[str]:
     for key, what in (("churn_skill", "probabilities"), ("spend_skill", "expected spends")):
         rows = [r for r in document["strata"] if r[key] is not None and r[key] < 0]
         if rows:
-            names = _listed([f"{stratum(r)} ({r[key]:+.3f}, n {r['n']:,}{_few(r)})" for r in rows])
+            names = listed([f"{stratum(r)} ({r[key]:+.3f}, n {r['n']:,}{_few(r)})" for r in rows])
             yield f"Its {what} are no better than the group's own mean for {names}."
 
 
 def _few(row: Mapping[str, Any]) -> str:
     return ", few" if row["n"] < FEW else ""
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
