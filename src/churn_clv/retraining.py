@@ -137,9 +137,11 @@ def _decide(
 def _keeping_heads(champion: Champion | None, trained: Trained, decision: promotion.Decision) -> promotion.Decision:
     """Refuse a run that predicts less than the champion does: losing the money is worse, not "not worse"."""
     had_spend = champion is not None and champion.document["ladder"][0]["metrics"]["spend_gini"] is not None
-    if not had_spend or "spend" in {h.target for h in trained.bundle.heads}:
+    # By its metrics and not by its heads' names: spend may be the two-part model's alone.
+    if not had_spend or trained.ladder[0]["metrics"]["spend_gini"] is not None:
         return decision
-    why = "Not promoted: the champion predicts spend and this run cannot: " + trained.data["targets_refused"]["spend"]
+    refused = trained.data["targets_refused"].get("spend", "its config has no target 'spend'")
+    why = f"Not promoted: the champion predicts spend and this run cannot: {refused}"
     lost = promotion.Check("predicts_spend", False, True, why)
     return replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
 

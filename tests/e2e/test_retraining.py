@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 import pytest
 import sim
 
-from churn_clv import config, events, publish, retraining, tracking
+from churn_clv import config, events, promotion, publish, retraining, tracking
 from churn_clv.errors import UserError
 
 WEEK = dt.timedelta(days=7)
@@ -93,3 +94,22 @@ def test_what_must_fail_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="labels do not fit"):
         retraining.retrain(long, until)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refused", [{"spend": "too little of it"}, {}])
+def test_a_run_without_spend_is_refused_and_one_with_it_under_any_name_is_not(refused: dict[str, str]) -> None:
+    """Spend may come from the two-part model alone: then no head is called spend."""
+    decision = promotion.Decision(True, "Promoted.", (), 9, 9, 1, 1, 0)
+    champion: Any = SimpleNamespace(document={"ladder": [{"metrics": {"spend_gini": 0.8}}]})
+
+    def kept(gini: float | None) -> promotion.Decision:
+        trained: Any = SimpleNamespace(
+            bundle=SimpleNamespace(heads=[SimpleNamespace(target="spend_if_active")]),
+            ladder=[{"metrics": {"spend_gini": gini}}], data={"targets_refused": refused},
+        )  # fmt: skip
+        return retraining._keeping_heads(champion, trained, decision)
+
+    assert kept(0.7) == decision
+    lost = kept(None)
+    assert not lost.promote and lost.checks[-1].name == "predicts_spend"
+    assert (refused.get("spend") or "no target 'spend'") in lost.why
