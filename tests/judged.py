@@ -173,7 +173,7 @@ def clv() -> dict[str, Any]:
         for name, total, gini in (("champion", 1.012, 0.81), ("btyd", 0.871, 0.79), ("no_lapse", 1.231, 0.8))
     ]  # fmt: skip
     return {
-        "window_days": 28, "windows_judged": 4, "days": 112, "years": 112 / 365.25,
+        "window_days": 28, "windows_judged": 4, "days": 112,
         "cutoffs": ["2017-08-28", "2017-09-11"],
         "total_ratio": 1.012, "worst": 1.032, "last_window_worst": 0.957, "gini": 0.81, "horizon_gini": 0.8,
         "extrapolated_share": 0.482, "windows": row("", 1.012)["windows"], "deciles": [], "rungs": rungs,

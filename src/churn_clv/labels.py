@@ -92,21 +92,20 @@ def by_parts(
 def by_windows(
     frame: pl.DataFrame,
     pairs: pl.DataFrame,
-    spend: config.Target | None,
+    spend: config.Target,
     days: int,
     *,
     minor_units: int,
     ends: dt.date,
-    known_by: dt.date | None = None,
 ) -> pl.DataFrame:
     """Purchase days and money of each pair in each window of ``days`` after its cutoff: window 0 is the horizon.
 
     ``row`` (the pair's position), ``window``, ``orders`` (occasions) and ``money`` (major units, not below what
-    ``spend`` clips at; null without it), one row where anything happened. Only windows that end by ``ends``.
+    ``spend`` clips at), one row where anything happened. Only windows that end by ``ends``.
     """
-    rows = timeline.known_before(frame.lazy().with_columns(day=pl.col("time").dt.date()), known_by)
+    rows = frame.lazy().with_columns(day=pl.col("time").dt.date())
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
-    paid = pl.col(spend.events.column).is_in(list(spend.events.is_in)) if spend else pl.lit(False)
+    paid = pl.col(spend.events.column).is_in(list(spend.events.is_in))
     both = pl.col("amount").filter(bought | reversed_).sum()
     daily = rows.group_by("customer_id", "day").agg(
         occasion=timeline.occasion(bought.sum(), reversed_.sum(), both), minor=pl.col("amount").filter(paid).sum()
@@ -116,15 +115,14 @@ def by_windows(
         known_at=pl.lit(None, dtype=pl.Datetime("us")),
     ).collect()  # fmt: skip
     longest = max(((ends - cutoff).days for cutoff in pairs["cutoff"].unique()), default=0)
-    least = spend.at_least if spend else None
     money = divide(pl.col("minor").sum(), 10**minor_units)
     return (
         timeline.future(flat, pairs, longest)
         .with_columns(window=(pl.col("day") - pl.col("cutoff")).dt.total_days() // days)
         .filter(pl.col("cutoff") + pl.duration(days=days) * (pl.col("window") + 1) <= pl.lit(ends))
         .group_by(ROW, "window")
-        .agg(orders=pl.col("occasion").sum().cast(pl.Float64), money=money if spend else pl.lit(None, dtype=pl.Float64))
-        .with_columns(pl.col("money").clip(least) if least is not None else pl.col("money"))
+        .agg(orders=pl.col("occasion").sum().cast(pl.Float64), money=money)
+        .with_columns(pl.col("money").clip(spend.at_least) if spend.at_least is not None else pl.col("money"))
         .sort(ROW, "window")
         .collect()
     )

@@ -23,7 +23,7 @@ STRATA = (*ORDERS, *KINDS)
 LONGEST_DAYS = 1096
 MOST_CUTOFFS = 40
 # Where nothing is matured, money falls by this power of BG/NBD's expected orders. That model lets customers leave for
-# ever: taken whole (1) it gave .84 of the money of a year on CDNOW; nobody leaving is 0.
+# ever: taken whole (1) it gave .86 of the money of a year on CDNOW; nobody leaving is 0.
 PRIOR_POWER = 0.5
 # The prior counts as so many independent cutoffs; a stratum's own level as what so many active customers say of it.
 PRIOR_CUTOFFS, POOL_ROWS = 2.0, 200.0
@@ -31,10 +31,8 @@ PRIOR_CUTOFFS, POOL_ROWS = 2.0, 200.0
 NEWEST = 4
 
 
-def learn(
-    log: Log, definitions: Definitions, spend: config.Target | None, earliest: dt.date, when: dt.date
-) -> Retention:
-    """The retention curves of what ended by ``when``.
+def learn(log: Log, definitions: Definitions, spend: config.Target, earliest: dt.date) -> Retention:
+    """The retention curves of all that the log holds; cut it (``timeline.until``) to learn as of an earlier date.
 
     The level of window k is its money over that of the first window, at all cutoffs (half a horizon apart from
     ``earliest`` on) where both are complete, drawn to a prior level by how few independent cutoffs there are. Levels
@@ -43,11 +41,10 @@ def learn(
     """
     days = definitions.horizon_days
     count = -(-LONGEST_DAYS // days)
-    cutoffs = _cutoffs(earliest, when, days)
-    known_by = None if when == log.ends else when
-    table = _table(log, definitions, spend, cutoffs, when, known_by)
-    prior = _prior(log, definitions, when, count)
-    levels = _levels(table, cutoffs, when, days)
+    cutoffs = _cutoffs(earliest, log.ends, days)
+    table = _table(log, definitions, spend, cutoffs)
+    prior = _prior(log, definitions, count)
+    levels = _levels(table, cutoffs, log.ends, days)
     curves = {
         name: tuple(float(np.exp(_drawn(prior[name][k], levels.get((name, k))))) for k in range(count))
         for name in STRATA
@@ -70,19 +67,16 @@ def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> 
     return rows.with_columns(stratum=pl.Series(found, dtype=pl.String))
 
 
-def _cutoffs(earliest: dt.date, when: dt.date, days: int) -> list[dt.date]:
-    """From one horizon before ``when`` back to ``earliest``, half a horizon apart or, of many, evenly; oldest first."""
-    newest = when - dt.timedelta(days=days)
+def _cutoffs(earliest: dt.date, ends: dt.date, days: int) -> list[dt.date]:
+    """From one horizon before ``ends`` back to ``earliest``, half a horizon apart or, of many, evenly; oldest first."""
+    newest = ends - dt.timedelta(days=days)
     step = max(-(-days // 2), -(-(newest - earliest).days // MOST_CUTOFFS))
     reach = (newest - earliest).days // step
     return [newest - dt.timedelta(days=k * step) for k in reversed(range(reach + 1))] if newest >= earliest else []
 
 
-def _table(
-    log: Log, definitions: Definitions, spend: config.Target | None, cutoffs: Sequence[dt.date], when: dt.date,
-    known_by: dt.date | None,
-) -> pl.DataFrame:  # fmt: skip
-    """``cutoff``, ``stratum``, ``window``, ``n``, ``money``, ``active`` for every window complete by ``when``."""
+def _table(log: Log, definitions: Definitions, spend: config.Target, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
+    """``cutoff``, ``stratum``, ``window``, ``n``, ``money``, ``active`` for every complete window."""
     days = definitions.horizon_days
     empty = {"cutoff": pl.Date, "stratum": pl.String, "window": pl.Int64, "n": pl.Int64, "money": pl.Float64,
              "active": pl.Float64}  # fmt: skip
@@ -90,9 +84,7 @@ def _table(
         return pl.DataFrame(schema=empty)
     rows = known_at(log, definitions, cutoffs)
     pairs = rows.select("customer_id", "cutoff")
-    found = labels.by_windows(
-        log.frame, pairs, spend, days, minor_units=definitions.rules.minor_units, ends=when, known_by=known_by
-    )
+    found = labels.by_windows(log.frame, pairs, spend, days, minor_units=log.rules.minor_units, ends=log.ends)
     own = rows.select("cutoff", "stratum").with_row_index(labels.ROW)
     sums = (
         found.join(own, on=labels.ROW)
@@ -102,7 +94,7 @@ def _table(
     sizes = own.group_by("cutoff", "stratum").agg(n=pl.len().cast(pl.Int64))
     # A window that is complete and in which nothing happened is a 0, not absent.
     grid = pl.concat(
-        sizes.filter(cutoff=c).join(pl.DataFrame({"window": range((when - c).days // days)}), how="cross")
+        sizes.filter(cutoff=c).join(pl.DataFrame({"window": range((log.ends - c).days // days)}), how="cross")
         for c in cutoffs
     ).with_columns(pl.col("window").cast(pl.Int64))
     return (
@@ -114,18 +106,18 @@ def _table(
 
 
 def _levels(
-    table: pl.DataFrame, cutoffs: Sequence[dt.date], when: dt.date, days: int
+    table: pl.DataFrame, cutoffs: Sequence[dt.date], ends: dt.date, days: int
 ) -> dict[tuple[str, int], tuple[float, int]]:
     """Log of the money of window k over the first's, and its number of independent cutoffs, by (stratum, k >= 1)."""
     out: dict[tuple[str, int], tuple[float, int]] = {}
-    longest = max(((when - c).days // days for c in cutoffs), default=0)
+    longest = max(((ends - c).days // days for c in cutoffs), default=0)
     money, active = ({name: np.zeros((len(cutoffs), longest)) for name in STRATA} for _ in range(2))
     places = {cutoff: place for place, cutoff in enumerate(cutoffs)}
     for cutoff, name, window, paid, bought in table.select("cutoff", "stratum", "window", "money", "active").rows():
         if name in money:
             money[name][places[cutoff], window], active[name][places[cutoff], window] = paid, bought
     for k in range(1, longest):
-        seen = [place for place, c in enumerate(cutoffs) if (when - c).days >= (k + 1) * days]
+        seen = [place for place, c in enumerate(cutoffs) if (ends - c).days >= (k + 1) * days]
 
         def sums(names: Sequence[str], seen: list[int] = seen, k: int = k) -> Array:
             """First window, window k, and the active of the first; numpy's order of adding: the same in every run."""
@@ -159,10 +151,10 @@ def _drawn(prior: float, level: tuple[float, int] | None) -> float:
     return (cutoffs * found + PRIOR_CUTOFFS * prior) / (cutoffs + PRIOR_CUTOFFS)
 
 
-def _prior(log: Log, definitions: Definitions, when: dt.date, count: int) -> dict[str, Array]:
+def _prior(log: Log, definitions: Definitions, count: int) -> dict[str, Array]:
     """The log of a prior level of each window by stratum: BG/NBD's expected orders, softened; 0 for the ineligible."""
     out: dict[str, Array] = {name: np.zeros(count) for name in STRATA}
-    everyone = known_at(log, definitions, [when])
+    everyone = known_at(log, definitions, [log.ends])
     eligible = everyone.filter("eligible")
     fit = btyd.fitted(everyone.drop_nulls(btyd.TIMING), eligible, definitions.horizon_days) if eligible.height else None
     if fit is None:

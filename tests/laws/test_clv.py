@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import sim
 
-from churn_clv import training
+from churn_clv import labels, retention, timeline, training
 from churn_clv.backtest import _clv
 
 DAY = dt.timedelta(days=1)
@@ -78,6 +79,46 @@ def test_nothing_later_than_the_cutoff_is_learnt(judged: dict[str, Any]) -> None
     for name, money in looks[0].predicted.items():
         assert (money == looks[1].predicted[name]).all(), name
     assert looks[1].actual.sum() == pytest.approx(5 * looks[0].actual.sum())
+
+
+def test_the_formulas_by_hand(judged: dict[str, Any]) -> None:
+    """Last horizon's money for ever; and the rate of the active window x the share of the last eligible who bought."""
+    log, cutoff = sim.log(), dt.date.fromisoformat(judged["cutoffs"][1])
+    past = timeline.until(log, cutoff)
+    targets, _ = training.answerable(log, SETTINGS)
+    look = _clv._look(log, SETTINGS, targets, cutoff, 3, None)
+    frame = past.frame.with_columns(day=pl.col("time").dt.date())
+
+    def paid(days: int) -> float:
+        rows = frame.filter(pl.col("day") >= cutoff - days * DAY).group_by("customer_id").agg(pl.col("amount").sum())
+        return float(rows["amount"].clip(0).sum()) / 100
+
+    assert look.predicted["last_horizon_spend"].sum(axis=0) == pytest.approx([paid(28)] * 3)
+    definitions = timeline.define(past, SETTINGS, as_of=cutoff, seen_by=cutoff)
+    before = retention.known_at(past, definitions, [cutoff - 28 * DAY]).filter("eligible")
+    bought = labels.build(past.frame, before.select("customer_id", "cutoff"), targets, 28, minor_units=2, ends=cutoff)
+    kept = 1 - float(bought["churned_28d"].mean())  # type: ignore[arg-type]
+    assert look.predicted["product_formula"].sum(axis=0) == pytest.approx([paid(84) * 28 / 84 * kept] * 3)
+    assert 0.3 < kept < 1
+
+
+def test_later_windows_follow_the_strata_and_the_ineligible_count(judged: dict[str, Any]) -> None:
+    """First window x the stratum's curve; the lapsed by the mean of their kind; BTYD's first where there is no model."""
+    log, cutoff = sim.log(), dt.date.fromisoformat(judged["cutoffs"][1])
+    past = timeline.until(log, cutoff)
+    targets, _ = training.answerable(log, SETTINGS)
+    look = _clv._look(log, SETTINGS, targets, cutoff, 3, None)
+    definitions = timeline.define(past, SETTINGS, as_of=cutoff, seen_by=cutoff)
+    rows = retention.known_at(past, definitions, [cutoff])
+    learnt = retention.learn(past, definitions, targets["spend"], log.starts["purchase"] + 28 * DAY)
+    eligible, lapsed = rows["eligible"].to_numpy(), (rows["reason"] == "lapsed").fill_null(False).to_numpy()
+    own, first = look.predicted["champion"], look.predicted["btyd"][:, 0]
+    assert (own[eligible, 0] == first[eligible]).all() and lapsed.sum() > 20
+    assert own[lapsed, 0].tolist() == [learnt.spend["lapsed"]] * int(lapsed.sum()) and learnt.spend["lapsed"] > 0
+    for k in (1, 2):
+        times = np.array([learnt.money[s][k] for s in rows["stratum"]])
+        np.testing.assert_allclose(own[:, k], own[:, 0] * times, rtol=1e-12)
+    assert look.source.startswith("BTYD")
 
 
 def test_without_money_or_windows_there_is_no_clv() -> None:

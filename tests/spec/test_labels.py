@@ -258,18 +258,3 @@ def test_the_first_window_is_what_the_labels_say() -> None:
     told = labels.build(log, pairs, USUAL, 28, minor_units=2, ends=FAR)
     rows = labels.by_windows(log, pairs, USUAL["spend"], 28, minor_units=2, ends=CUTOFF + 28 * DAY)
     assert rows.rows() == [(0, 0, 1.0, told["spend_28d"][0])] and told["churned_28d"][0] == 0
-    without = labels.by_windows(log, pairs, None, 28, minor_units=2, ends=CUTOFF + 28 * DAY)
-    assert without.rows() == [(0, 0, 1.0, None)]
-
-
-def test_windows_of_what_was_known_by_then() -> None:
-    log = frame([buy(-1, 5), buy(-2, 7, known_at=midnight(-20))])
-    pairs = timeline.pairs_of(["c"], [CUTOFF])
-
-    def money(known_by: dt.date | None) -> list[float]:
-        rows = labels.by_windows(
-            log, pairs, USUAL["spend"], 28, minor_units=2, ends=CUTOFF + 28 * DAY, known_by=known_by
-        )
-        return rows["money"].to_list()
-
-    assert money(None) == [12.0] and money(CUTOFF + 21 * DAY) == [12.0] and money(CUTOFF + 20 * DAY) == [5.0]

@@ -82,7 +82,7 @@ def steady(pay: dict[int, float], customers: int = 400) -> tuple[events.Log, con
 def learnt(log: events.Log, own: config.Config, when: dt.date) -> Retention:
     spend = sim.settings().targets["spend"]
     definitions = timeline.define(log, own, as_of=when, seen_by=when)
-    return retention.learn(log, definitions, spend, START + 28 * DAY, when)
+    return retention.learn(timeline.until(log, when), definitions, spend, START + 28 * DAY)
 
 
 def test_who_never_leaves_keeps_all_of_their_value() -> None:
@@ -149,7 +149,7 @@ def test_a_level_is_drawn_to_the_prior_by_two_cutoffs() -> None:
 def test_the_prior_is_the_root_of_the_expected_orders() -> None:
     log, own = sim.log(), sim.settings()
     definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
-    found = retention._prior(log, definitions, log.ends, 4)
+    found = retention._prior(log, definitions, 4)
     rows = retention.known_at(log, definitions, [log.ends])
     eligible = rows.filter("eligible")
     fit = btyd.fitted(rows.drop_nulls(btyd.TIMING), eligible, 28)
@@ -165,7 +165,7 @@ def test_the_ineligible_have_the_mean_of_their_kind_of_late() -> None:
     """At the four newest cutoffs; each window 0 of the lapsed by hand from the log."""
     log, own = sim.log(), sim.settings()
     definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
-    found = retention.learn(log, definitions, own.targets["spend"], log.starts["purchase"] + 28 * DAY, log.ends)
+    found = retention.learn(log, definitions, own.targets["spend"], log.starts["purchase"] + 28 * DAY)
     frame = log.frame.with_columns(day=pl.col("time").dt.date())
     paid, people = 0.0, 0
     for back in (28, 42, 56, 70):
@@ -187,9 +187,10 @@ def test_nothing_after_the_date_is_learnt() -> None:
     late = pl.col("time").dt.date() >= when
     other = log.frame.with_columns(pl.when(late).then(pl.col("amount") * 7).otherwise("amount").alias("amount"))
     cut = log.frame.filter(~late)
-    found = [retention.learn(sim.changed(log, f), definitions, spend, earliest, when) for f in (log.frame, other, cut)]
+    logs = [timeline.until(sim.changed(log, f), when) for f in (log.frame, other, cut)]
+    found = [retention.learn(one, definitions, spend, earliest) for one in logs]
     assert found[0] == found[1] == found[2] and found[0].matured > 1
-    whole = retention.learn(log, definitions, spend, earliest, log.ends)
+    whole = retention.learn(log, definitions, spend, earliest)
     assert whole != found[0]
 
 
@@ -202,6 +203,9 @@ def test_what_became_known_late_is_not_learnt() -> None:
     )
     definitions = timeline.define(log, own, as_of=when, seen_by=when)
     spend, earliest = own.targets["spend"], log.starts["purchase"] + 28 * DAY
-    whole = sim.changed(log, late)
-    found = [retention.learn(one, definitions, spend, earliest, when) for one in (whole, timeline.until(whole, when))]
-    assert found[0] == found[1] != retention.learn(log, definitions, spend, earliest, when)
+    unknown = pl.col("known_at").dt.date() >= when
+    dearer = late.with_columns(pl.when(unknown).then(pl.col("amount") * 9).otherwise("amount").alias("amount"))
+    assert late.filter(unknown, pl.col("time").dt.date() < when).height > 20
+    logs = [timeline.until(sim.changed(log, frame), when) for frame in (late, dearer, log.frame)]
+    found = [retention.learn(one, definitions, spend, earliest) for one in logs]
+    assert found[0] == found[1] != found[2]

@@ -15,7 +15,7 @@ from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import btyd
-from churn_clv.models.retention import DAYS_A_YEAR, Retention
+from churn_clv.models.retention import Retention
 from churn_clv.recipe import Say, Workshop
 from churn_clv.timeline import Definitions
 
@@ -51,6 +51,9 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
     say(f"CLV: {count} windows of {horizon} days from {' and '.join(c.isoformat() for c in cutoffs)} on")
     judged = _horizon_models(log, settings, targets, cutoffs)
     looks = [_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs]
+    if not all(look.predicted[CHAMPION].sum() > 0 for look in looks):
+        say("no CLV is judged: at a cutoff nobody is eligible")
+        return None
     if empty := sum(int((look.actual.sum(axis=0) == 0).sum()) for look in looks):
         say(f"no CLV is judged: {empty} of {count * len(looks)} windows brought no money at all")
         return None
@@ -108,11 +111,9 @@ def _look(
     if judged is not None:
         first, source = judged.predictions["expected_spend"].to_numpy(), "horizon model"
     else:
-        first, source = (
-            rungs[rows["eligible"].to_numpy(), 0],
-            "BTYD, for too little history or money for the horizon model",
-        )
-    learnt = retention.learn(past, definitions, spend, earliest, cutoff)
+        first = rungs[rows["eligible"].to_numpy(), 0]
+        source = "BTYD, for too little history or money for the horizon model"
+    learnt = retention.learn(past, definitions, spend, earliest)
     champion = _champion(rows, first, learnt, count)
     predicted = {
         CHAMPION: champion,
@@ -122,7 +123,7 @@ def _look(
         "no_lapse": np.repeat(champion[:, :1], count, axis=1),
     }
     pairs = rows.select("customer_id", "cutoff")
-    actual = _matrix(_windows(log, pairs, spend, horizon, log.ends, settings.events.minor_units), rows.height, count)
+    actual = _matrix(_windows(log, pairs, spend, horizon), rows.height, count)
     return ClvLook(cutoff, actual, predicted, learnt.matured, source)
 
 
@@ -169,7 +170,7 @@ def _product(
     kept = 1.0
     if before > past.starts["purchase"]:
         held = retention.known_at(past, definitions, [before]).filter("eligible")
-        bought = _windows(past, held.select("customer_id", "cutoff"), spend, horizon, cutoff, 2)
+        bought = _windows(past, held.select("customer_id", "cutoff"), spend, horizon)
         kept = bought.filter(pl.col("orders") > 0).height / held.height if held.height else 1.0
     return np.repeat((rate * kept)[:, None], count, axis=1)
 
@@ -177,13 +178,11 @@ def _product(
 def _spent(past: Log, rows: pl.DataFrame, spend: config.Target, cutoff: dt.date, days: int) -> Array:
     """Money of the last so many days before the cutoff; (customers,)."""
     pairs = rows.select("customer_id", cutoff=pl.lit(cutoff - dt.timedelta(days=days)))
-    return _matrix(_windows(past, pairs, spend, days, cutoff, past.rules.minor_units), rows.height, 1)[:, 0]
+    return _matrix(_windows(past, pairs, spend, days), rows.height, 1)[:, 0]
 
 
-def _windows(
-    log: Log, pairs: pl.DataFrame, spend: config.Target, days: int, ends: dt.date, minor_units: int
-) -> pl.DataFrame:
-    return labels.by_windows(log.frame, pairs, spend, days, minor_units=minor_units, ends=ends)
+def _windows(log: Log, pairs: pl.DataFrame, spend: config.Target, days: int) -> pl.DataFrame:
+    return labels.by_windows(log.frame, pairs, spend, days, minor_units=log.rules.minor_units, ends=log.ends)
 
 
 def _matrix(found: pl.DataFrame, customers: int, count: int) -> Array:
@@ -195,7 +194,6 @@ def _matrix(found: pl.DataFrame, customers: int, count: int) -> Array:
 
 def _document(looks: Sequence[ClvLook], horizon: int) -> dict[str, Any]:
     by_cutoff = [_row(look) for look in looks]
-    each = [_by_window(look.actual, look.predicted[CHAMPION])[-1]["total_ratio"] for look in looks]
     pooled = sum(look.actual.sum(axis=0) for look in looks), sum(look.predicted[CHAMPION].sum(axis=0) for look in looks)
     every = {name: np.concatenate([look.predicted[name].sum(axis=1) for look in looks]) for name in (CHAMPION, "btyd")}
     actual = np.concatenate([look.actual.sum(axis=1) for look in looks])
@@ -206,11 +204,10 @@ def _document(looks: Sequence[ClvLook], horizon: int) -> dict[str, Any]:
         "window_days": horizon,
         "windows_judged": count,
         "days": horizon * count,
-        "years": horizon * count / DAYS_A_YEAR,
         "cutoffs": [look.cutoff.isoformat() for look in looks],
         "total_ratio": float(np.mean([row["total_ratio"] for row in by_cutoff])),
         "worst": max((row["total_ratio"] for row in by_cutoff), key=lambda v: abs(v - 1)),
-        "last_window_worst": max(each, key=lambda v: abs(v - 1)),
+        "last_window_worst": max((row["last_window_ratio"] for row in by_cutoff), key=lambda v: abs(v - 1)),
         "gini": float(np.mean([row["gini"] for row in by_cutoff])),
         "horizon_gini": float(np.mean([row["horizon_gini"] for row in by_cutoff])),
         "extrapolated_share": float(np.mean(extrapolated)),

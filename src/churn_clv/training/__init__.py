@@ -119,7 +119,7 @@ def _retention(log: Log, judged: Judged) -> Retention | None:
     """The curves beyond the horizon, from all of the log; None without money."""
     if "spend" not in judged.targets:
         return None
-    return retention.learn(log, judged.definitions, judged.targets["spend"], judged.plan.earliest, log.ends)
+    return retention.learn(log, judged.definitions, judged.targets["spend"], judged.plan.earliest)
 
 
 def check(log: Log, settings: config.Config) -> None:
