@@ -103,7 +103,7 @@ def test_the_formulas_by_hand(judged: dict[str, Any]) -> None:
 
 
 def test_later_windows_follow_the_strata_and_the_ineligible_count(judged: dict[str, Any]) -> None:
-    """First window x the stratum's curve; the lapsed by the mean of their kind; BTYD's first where there is no model."""
+    """First window x the stratum's curve; the lapsed by the mean of their kind; BTYD's first where no model is."""
     log, cutoff = sim.log(), dt.date.fromisoformat(judged["cutoffs"][1])
     past = timeline.until(log, cutoff)
     targets, _ = training.answerable(log, SETTINGS)
