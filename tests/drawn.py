@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from churn_clv import events, matrix, timeline
 from churn_clv.canonical import LOG_SCHEMA, Rules
+from churn_clv.config import Predicate
 from churn_clv.timeline import Definitions
 
 Event = dict[str, Any]
@@ -26,6 +27,11 @@ CUTOFFS = (dt.date(2024, 2, 26), dt.date(2024, 3, 3), CUTOFF)
 ENDS = CUTOFF + dt.timedelta(days=40)
 KINDS = ("purchase", "return", "visit", "survey", "e-mail", "покупка рядом")
 COLUMNS = ("amount", "category", "channel", "discount", "order_id", "product_id", "quantity", "value")
+WATCHED = {
+    "tea": Predicate(column="category", is_in=("tea",)),
+    "two_products": Predicate(column="product_id", is_in=("p1", "p2")),
+    "shop_call": Predicate(column="channel", is_in=("store",), event_types=("visit", "survey")),
+}
 IDS = ("c1", "Ünïcødé", "客户-3", "with space", "'; drop table", "c1 ")
 SECOND = dt.timedelta(microseconds=1)
 OFFSETS = (
@@ -51,6 +57,7 @@ def definitions(**changes: Any) -> Definitions:
         "families": None,
         "exclude": (),
         "censored_gap_days": 60,
+        "watched": WATCHED,
     }
     return Definitions(**values | changes)
 
@@ -70,9 +77,13 @@ WAYS: dict[str, Definitions] = {
     ),
     "one window": definitions(windows_days=(7,), horizon_days=1, active_within_days=7),
     "purchases alone": definitions(
-        columns=(), event_types=("purchase",), starts=_days_ago(400, kinds=("purchase",)), windows_days=(7, 14, 28)
+        columns=(),
+        event_types=("purchase",),
+        starts=_days_ago(400, kinds=("purchase",)),
+        windows_days=(7, 14, 28),
+        watched={},
     ),
-    "no amounts": definitions(columns=("category", "channel", "discount", "quantity")),
+    "no amounts": definitions(columns=("category", "channel", "discount", "quantity"), watched={"tea": WATCHED["tea"]}),
     "switched off": definitions(families=("recency", "returns", "engagement"), exclude=("overdue_sd", "visit_events")),
 }
 

@@ -127,6 +127,8 @@ def document(**over: Any) -> dict[str, Any]:
             for k, cutoff in enumerate(CUTOFFS)
         ],
         "clv": clv(),
+        "targets": {t["target"]: t for t in targets()},
+        "targets_refused": {"complaint": "it counts events of type complaint, and the log has only purchase"},
         "value": {"value": 38.5, "offer": 3.85, "contact": 0.39},
         "looks": [{"at": "2018-02-03", "cutoffs": [str(CUTOFFS[-1])], "recipe_hash": "feedfacefeedface"}],
         "seconds": 345.6,
@@ -150,7 +152,29 @@ def without_spend() -> dict[str, Any]:
         "choices": [row | {"spend_trees": None} for row in plain["choices"]],
         "value": None,
         "clv": None,
+        "targets": {},
+        "targets_refused": {},
     }
+
+
+def targets() -> list[dict[str, Any]]:
+    """An event and a count, each at two cutoffs."""
+    event = {"auroc": 0.7931, "log_loss": 0.4127, "ece": 0.0143, "ece_floor": 0.0129, "lift_top_decile": 3.17}
+    amount = {"gini": 0.6347, "mae": 1.273, "tweedie_deviance": 2.191, "total_ratio": 1.0372}
+    out = []
+    for name, measure, base, verdict in (
+        ("second_order", "present", event, comparison("logistic", -0.0117, "ahead")),
+        ("tea_days", "count", amount, comparison("last_horizon", -0.219, "level", 0.31)),
+    ):
+        rungs = {r: {k: v * f for k, v in base.items()} for r, f in (("champion", 1.0), ("base_rate", 1.31))}
+        key = "log_loss" if measure == "present" else "tweedie_deviance"
+        rows = [{"rung": r, "mean": m, "worst": m, "by_cutoff": []} for r, m in rungs.items()]
+        out.append({
+            "target": name, "measure": measure, "population": "one_order", "horizon_days": 42, "n": 2718,
+            "base": 0.2031, "cutoffs": CUTOFFS[-2:], "independent_cutoffs": 1, "ladder": rows,
+            "minus_best": {key: verdict},
+        })  # fmt: skip
+    return out
 
 
 def clv() -> dict[str, Any]:

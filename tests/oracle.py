@@ -3,7 +3,7 @@
 Written from the meaning of each name, one customer at a time. An event is a dict with the log's columns (money in
 minor units, quantities and values in thousandths, absent is None); ``d`` is a dict of definitions: horizon_days,
 active_within_days, min_history_days, windows_days (ascending), minor_units, starts (event type -> day), columns,
-event_types, families (None: all), exclude, censored_gap_days.
+event_types, families (None: all), exclude, censored_gap_days, watched (target -> column, is_in, event_types).
 
 Whole numbers are exact. A fraction is the nearest double of (whole / whole); where a number is a fraction of
 fractions, the order of the divisions is the one the formula shows.
@@ -165,16 +165,21 @@ def label(
     events: list[Event], cutoff: dt.date, target: dict[str, Any], horizon: int, minor_units: int, ends: dt.date,
     known_by: dt.date | None = None,
 ) -> float | None:  # fmt: skip
-    """A target of {column, is_in, measure, at_least} in the horizon; None where the log does not cover it."""
+    """A target of {column, is_in, event_types, measure, at_least} in the horizon; None where the log ends before."""
     if cutoff + horizon * DAY > ends:
         return None
-    window = in_future(events, cutoff, horizon, known_by)
-    matching = [e for e in window if e[target["column"]] in target["is_in"]]
-    if target["measure"] == "amount":
-        money = total(matching, "amount") / 10**minor_units
-        return money if target["at_least"] is None else max(float(target["at_least"]), money)
-    purchases_only = target["column"] == "event_type" and list(target["is_in"]) == ["purchase"]
-    times = len(occasions(window)) if purchases_only else len(matching)
+    window = [e for e in in_future(events, cutoff, horizon, known_by) if e[target["column"]] in target["is_in"]]
+    by_type, money = target["column"] == "event_type", target["measure"] == "amount"
+    kinds = target["is_in"] if by_type else target.get("event_types") or ["purchase"] + money * ["return"]
+    matching = [e for e in window if e["event_type"] in kinds]
+    if money:
+        sum_ = total(matching, "amount") / 10**minor_units
+        return sum_ if target["at_least"] is None else max(float(target["at_least"]), sum_)
+    if list(kinds) == ["purchase"]:  # days, and a reversal of the same thing on the same day voids one
+        whole = in_future(events, cutoff, horizon, known_by) if by_type else window
+        times = len(occasions(whole))
+    else:
+        times = len(matching)
     return {"absent": float(times == 0), "present": float(times > 0), "count": float(times)}[target["measure"]]
 
 
@@ -193,6 +198,7 @@ def features(events: list[Event], cutoff: dt.date, d: dict[str, Any]) -> Row:
         "price": "discount" in columns,
         "returns": "return" in types,
         "channel": "channel" in columns,
+        "watched": any(types & set(w["event_types"] or ["purchase"]) for w in d["watched"].values()),
     }
     wanted = [f for f, fed in there.items() if fed and (d["families"] is None or f in d["families"])]
     found: Row = {}
@@ -493,6 +499,21 @@ def _channel(h: _History) -> Row:
     return out
 
 
+def _watched(h: _History) -> Row:
+    out: Row = {}
+    for name, asked in h.d["watched"].items():
+        kinds = asked["event_types"] or ["purchase"]
+        if not set(kinds) & set(h.d["event_types"]):
+            continue
+        seen = [e for e in h.events if e[asked["column"]] in asked["is_in"] and e["event_type"] in kinds]
+        ages = {age(e, h.cutoff) for e in seen}
+        out[f"{name}_days"] = len(ages)
+        out[f"days_since_last_{name}"] = min(ages, default=None)
+        for w in {h.horizon_window, h.long_window}:
+            out[f"{name}_days_last_{w}d"] = sum(a <= w for a in ages) if h.covered(w, *kinds) else None
+    return out
+
+
 FAMILIES = {
     "recency": _recency,
     "frequency": _frequency,
@@ -503,4 +524,5 @@ FAMILIES = {
     "price": _price,
     "returns": _returns,
     "channel": _channel,
+    "watched": _watched,
 }

@@ -33,6 +33,13 @@ HORIZON = 28
 EDGES = (7, 14, 21, 28)
 FALLING = {s: tuple((1 + k) ** -p for k in range(40)) for s, p in (("1", 0.3), ("2-3", 0.2), ("4+", 0.1))}
 FLAT = dict.fromkeys(("lapsed", "prospect"), (1.0,) * 40)
+# Targets of the user's own: an event of everyone, a count, and money of those who had something.
+TARGETS = config.from_dict({"dataset": "tiny", "targets": {
+    "back": {"events": {"is_in": ["visit"]}, "measure": "present", "population": "known", "horizon_days": 14},
+    "visits": {"events": {"is_in": ["visit"]}, "measure": "count"},
+    "tea": {"events": {"column": "category", "is_in": ["tea"]}, "measure": "amount", "at_least": 0,
+            "population": "one_order", "has": {"is_in": ["visit"]}, "has_not": {"is_in": ["survey"]}},
+}}).targets  # fmt: skip
 RETENTION = Retention(
     HORIZON, 9, FALLING | FLAT, spend={"lapsed": 3.0, "prospect": 1.5},
 )  # fmt: skip
@@ -52,6 +59,7 @@ def definitions(**changes: Any) -> Definitions:
         "families": None,
         "exclude": (),
         "censored_gap_days": 60,
+        "watched": {"tea": TARGETS["tea"].events},
     }
     return Definitions(**values | changes)
 
@@ -115,14 +123,27 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
         Head(SPEND_IF_ACTIVE, HORIZON, "amount",
              _booster(values[stayed], spend[stayed] / 50, "tweedie", seed, columns), 0.02, scale=50.0, weight=0.4),
     )  # fmt: skip
-    settings = config.from_dict({"dataset": "tiny"})
+    settings = config.from_dict({"dataset": "tiny"}).model_copy(update={"targets": TARGETS})
+    heads = (*heads, *_own_heads(values, columns, churned, spend, seed))
     risk, money = answers(heads, values)
     assert money is not None
     bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
-    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION)
+    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, {
+        h.target: bundle.target_reference(h.predict(values), since % 2, settings.bundle) for h in heads[3:]
+    })  # fmt: skip
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
+
+
+def _own_heads(values: Any, columns: Sequence[str], churned: Any, spend: Any, seed: int) -> tuple[Head, ...]:
+    """One head of each kind that a target may have."""
+    pool = Pool(None, 0.0, _linear(columns), 0.4)
+    return (
+        Head("back", 14, "event", _booster(values, 1 - churned, "binary", seed + 2, columns), -0.1, 0.9, pool=pool),
+        Head("visits", HORIZON, "count", _booster(values, spend // 20, "poisson", seed + 3, columns), 0.03),
+        Head("tea", HORIZON, "amount", _booster(values, spend / 40, "tweedie", seed + 4, columns), 0.01, scale=40.0),
+    )
 
 
 def _linear(columns: Sequence[str]) -> Linear:

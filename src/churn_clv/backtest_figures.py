@@ -19,7 +19,7 @@ from churn_clv.figures import BLUE, GREY, INK, ORANGE, _figure, _percent, _row, 
 
 Document = Mapping[str, Any]
 
-NAMES = ("ladder", "reliability", "gains", "deciles", "totals", "strata", "clv")
+NAMES = ("ladder", "reliability", "gains", "deciles", "totals", "strata", "clv", "targets")
 PANES = {"churn_log_loss": "churn: log loss, lower is better", "spend_gini": "spend: Gini, higher is better"}
 SKILLS = {"churn_skill": "churn: skill", "spend_skill": "spend: skill"}
 BANDED = ("spend_total_low", "spend_total_ratio", "spend_total_high")
@@ -30,7 +30,7 @@ GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
 
 def draw(document: Document) -> dict[str, Figure]:
     """Every picture that the document has numbers for, by its name in ``NAMES``."""
-    makers = (ladder, reliability, gains, deciles, totals, strata, clv)
+    makers = (ladder, reliability, gains, deciles, totals, strata, clv, targets)
     drawn = {name: make(document) for name, make in zip(NAMES, makers, strict=True)}
     return {name: figure for name, figure in drawn.items() if figure is not None}
 
@@ -263,4 +263,33 @@ def clv(document: Document) -> Figure | None:
             axes.set_ylabel(f"money ({document['currency']})")
             axes.legend(loc="lower left", frameon=True, framealpha=0.9, edgecolor="none")
         _title(axes, f"from {own['cutoff']} on, {own['n']:,} customers")
+    return figure
+
+
+# The marks of a target's rungs: form and colour.
+MARKS = {"champion": ("o", BLUE), "logistic": ("D", ORANGE), "last_horizon": ("^", GREY), "recency": ("s", GREY)}
+
+
+def targets(document: Document) -> Figure | None:
+    """How much of the base rate's loss (log loss, or Tweedie deviance) each rung saves, a row per target."""
+    found = list(document["targets"].values())
+    if not found:
+        return None
+    figure = _figure(7.2, 1.7 + 0.5 * len(found))
+    axes = _row(figure, 1)[0]
+    for place, one in enumerate(found):
+        key = "log_loss" if one["measure"] in ("absent", "present") else "tweedie_deviance"
+        loss = {row["rung"]: row["mean"][key] for row in one["ladder"]}
+        for name in (n for n in MARKS if loss.get(n) is not None):
+            (form, colour), own = MARKS[name], name == "champion"
+            axes.plot(1 - loss[name] / loss["base_rate"], place, form, color=colour, ms=9 if own else 6, zorder=2 + own)
+    for name, (form, colour) in MARKS.items():
+        axes.plot([], [], form, color=colour, ls="", label=wording.rung(name))
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.set_yticks(range(len(found)), [one["target"].replace("_", " ") for one in found])
+    axes.set_ylim(len(found) - 0.5, -0.5)
+    _percent(axes.xaxis)
+    ahead = sum(v["verdict"] == "ahead" for one in found for v in list(one["minus_best"].values())[:1])
+    _title(axes, f"Ahead of every rung on {ahead} of {len(found)} targets: share of the base rate's loss that is saved")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=4, frameon=False)
     return figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,11 @@ from churn_clv.metrics import Array, Order
 
 LOSSES = ("churn_log_loss", "spend_tweedie_deviance")  # the primary metrics; less is better
 CONFIDENCE = 0.95
+# Where a higher value is better; of the rest a lower one is, but for the total, which should be 1.
+HIGHER = {
+    "churn_auroc", "churn_average_precision", "churn_lift_top_decile", "churn_empc", "spend_gini", "spend_spearman",
+    "spend_top_decile_share",
+}  # fmt: skip
 
 Index = npt.NDArray[np.intp]
 Statistic = Callable[[Array], Array]  # row weights (draws, rows) -> (draws,)
@@ -83,6 +88,46 @@ def leads(
         Lead(q, float(a[0]), float(b[0]), float(d), float(d - r), float(d + r))
         for q, (a, b), d, r in zip(questions, pairs, observed, reach, strict=True)
     ]
+
+
+def verdicts(
+    mine: Party, others: Sequence[Party], means: Mapping[str, Mapping[str, float | None]], asked: Sequence[str],
+    rows: Rows, draws: int, seed: int,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """``mine`` minus the best of ``others`` on each metric, and whether it is ahead, level or behind (definition D10).
+
+    ``means`` has every party's metrics. Ahead: the simultaneous interval against every one of them lies above 0, and no
+    cutoff is significantly behind the best. Keys: rung, difference, low, high, verdict.
+    """
+    out = {}
+    for metric in asked:
+        able = [p for p in others if means[p.name][metric] is not None]
+        if metric in LOSSES:
+            able = [p for p in able if metric != "spend_tweedie_deviance" or _positive(p)]
+        if means[mine.name][metric] is None or not able:
+            continue
+        sign = 1 if metric in HIGHER else -1
+        best = max(able, key=lambda p: sign * (means[p.name][metric] or 0.0))
+        found = leads(mine, able, [Question(p.name, metric) for p in able], rows, draws, seed)
+        dated = [Question(best.name, metric, cutoff) for cutoff in rows.cutoffs]
+        at = leads(mine, [best], dated, rows, draws, seed, joint=False)
+        ahead = all(lead.low > 0 for lead in found) and not any(lead.high < 0 for lead in at)
+        behind = any(lead.high < 0 for lead in found)
+        closest = next(lead for lead in found if lead.question.other == best.name)
+        low, high = (closest.low, closest.high) if sign > 0 else (-closest.high, -closest.low)
+        out[metric] = {
+            "rung": best.name,
+            "difference": sign * closest.lead,
+            "low": low,
+            "high": high,
+            "verdict": "ahead" if ahead else "behind" if behind else "level",
+        }
+    return out
+
+
+def _positive(party: Party) -> bool:
+    """Whether a rung's spend has a Tweedie deviance: a prediction of 0 would cost without limit where money came."""
+    return party.spend is not None and bool((party.spend > 0).all())
 
 
 def _resample(statistics: Mapping[Question, Statistic], rows: Rows, draws: int, seed: int) -> dict[Question, Array]:

@@ -7,12 +7,13 @@ purchase that same-day reversals do not bring to zero or below (definition D2).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
 from churn_clv import config, timeline
 from churn_clv.canonical import divide
+from churn_clv.errors import nearest
 
 ROW = "row"
 
@@ -69,10 +70,9 @@ def by_parts(
     """
     rows = timeline.known_before(frame.lazy().with_columns(day=pl.col("time").dt.date()), known_by)
     if _occasions_count(target):
-        counted = _occasion_days(rows, "customer_id")
+        counted = _occasion_days(rows, "customer_id", target.events)
     else:
-        match = pl.col(target.events.column).is_in(list(target.events.is_in))
-        counted = rows.filter(match).select("customer_id", "day").unique()
+        counted = rows.filter(timeline.matching(target.events)).select("customer_id", "day").unique()
     days = counted.with_columns(next=pl.col("day")).sort("day").collect()
     found = (
         pairs.with_row_index(ROW)
@@ -105,7 +105,7 @@ def by_windows(
     """
     rows = frame.lazy().with_columns(day=pl.col("time").dt.date())
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
-    paid = pl.col(spend.events.column).is_in(list(spend.events.is_in))
+    paid = timeline.matching(spend.events, spend.kinds)
     both = pl.col("amount").filter(bought | reversed_).sum()
     daily = rows.group_by("customer_id", "day").agg(
         occasion=timeline.occasion(bought.sum(), reversed_.sum(), both), minor=pl.col("amount").filter(paid).sum()
@@ -150,46 +150,82 @@ def returned(frame: pl.DataFrame, lost: pl.DataFrame, horizon_days: int, within_
 
 
 def refused(
-    targets: Mapping[str, config.Target], event_types: tuple[str, ...], columns: tuple[str, ...]
+    targets: Mapping[str, config.Target],
+    event_types: Collection[str],
+    columns: Collection[str],
+    values: Mapping[str, Collection[str]] | None = None,
 ) -> dict[str, str]:
-    """The targets that the log cannot answer, each with what is missing."""
+    """The targets that the log cannot answer, each with what is missing.
+
+    ``values`` holds what each column of the log holds (``values_of``); without it only columns and types are looked at.
+    """
     out = {}
     for name, target in targets.items():
-        on = target.events.column
-        if on == "event_type" and not set(target.events.is_in) & set(event_types):
-            wanted, there = ", ".join(target.events.is_in), ", ".join(event_types)
-            out[name] = f"it counts events of type {wanted}, and the log has only {there}: map such events"
-        elif on != "event_type" and on not in columns:
-            out[name] = f"it needs the column '{on}', which no source maps"
-        elif target.measure == "amount" and "amount" not in columns:
-            out[name] = "it needs the column 'amount', which no source maps"
+        asked = [("counts", target.events, target.kinds), ("asks those who had", target.has, None)]
+        asked += [("asks those who had no", target.has_not, None)]
+        why = [_missing(verb, p, kinds or p.kinds, event_types, columns, values or {}) for verb, p, kinds in asked if p]
+        if target.measure == "amount" and "amount" not in columns:
+            why.append("it needs the column 'amount', which no source maps")
+        if found := next(filter(None, why), None):
+            out[name] = found
     return out
+
+
+def values_of(frame: pl.DataFrame, targets: Mapping[str, config.Target]) -> dict[str, tuple[str, ...]]:
+    """What the columns hold that the targets ask for by value, other than event types."""
+    asked = [p for t in targets.values() for p in (t.events, t.has, t.has_not) if p]
+    columns = {p.column for p in asked if p.column != "event_type" and p.column in frame.columns}
+    return {c: tuple(frame[c].drop_nulls().unique().sort().to_list()) for c in sorted(columns)}
+
+
+def _missing(
+    verb: str, asked: config.Predicate, kinds: Sequence[str], event_types: Collection[str], columns: Collection[str],
+    values: Mapping[str, Collection[str]],
+) -> str | None:  # fmt: skip
+    """Why a log has no event that a predicate means; None where it may."""
+    if not set(kinds) & set(event_types):
+        there = ", ".join(sorted(event_types))
+        return f"it {verb} events of type {', '.join(kinds)}, and the log has only {there}: map such events"
+    if asked.column == "event_type":
+        return None
+    if asked.column not in columns:
+        return f"it needs the column '{asked.column}', which no source maps"
+    held = values.get(asked.column)
+    if held is None or set(asked.is_in) & set(held):
+        return None
+    hint = nearest(asked.is_in[0], held)
+    return f"no event has the {asked.column} {', '.join(asked.is_in)}.{hint}".rstrip(".")
 
 
 def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> pl.LazyFrame:
     """``row`` and ``measured`` for the pairs with any matching event."""
-    match = pl.col(target.events.column).is_in(list(target.events.is_in))
+    match = timeline.matching(target.events, target.kinds)
     if target.measure == "amount":
         # One division of one exact integer: the same in every engine.
         money = divide(pl.col("amount").filter(match).sum(), 10**minor_units)
         return future.group_by(ROW).agg(measured=money)
     if _occasions_count(target):
-        return _occasions(future)
+        return _occasions(future, target.events)
     return future.group_by(ROW).agg(measured=match.sum().cast(pl.Float64))
 
 
 def _occasions_count(target: config.Target) -> bool:
     """Whether the target counts occasions: purchase days, not purchases."""
-    return target.events.column == "event_type" and target.events.is_in == ("purchase",)
+    return target.kinds == ("purchase",)
 
 
-def _occasions(future: pl.LazyFrame) -> pl.LazyFrame:
+def _occasions(future: pl.LazyFrame, of: config.Predicate | None = None) -> pl.LazyFrame:
     """Number of purchase days that same-day reversals leave standing."""
-    return _occasion_days(future, ROW).group_by(ROW).agg(measured=pl.len().cast(pl.Float64))
+    return _occasion_days(future, ROW, of).group_by(ROW).agg(measured=pl.len().cast(pl.Float64))
 
 
-def _occasion_days(rows: pl.LazyFrame, who: str) -> pl.LazyFrame:
-    """``who`` and ``day`` of each purchase day that same-day reversals leave standing."""
+def _occasion_days(rows: pl.LazyFrame, who: str, of: config.Predicate | None = None) -> pl.LazyFrame:
+    """``who`` and ``day`` of each purchase day that same-day reversals leave standing.
+
+    Of a product, category or channel (``of``) only its own purchases and reversals count.
+    """
+    if of is not None and of.column != "event_type":
+        rows = rows.filter(timeline.matching(of, ("purchase", "return")))
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
     net = pl.col("amount").filter(bought | reversed_).sum()
     days = rows.group_by(who, "day").agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))

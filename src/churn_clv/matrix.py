@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 
-from churn_clv import features, population, timeline
+from churn_clv import config, features, population, timeline
 from churn_clv.timeline import Definitions
 
 # What stands before the features.
@@ -55,3 +56,31 @@ def with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Defi
     since = features.build(timeline.Past(frame, pairs), definitions, ("days_since_last_purchase",))
     eligible, reason = population.eligibility(pl.col("days_since_last_purchase"), pl.col("cutoff"), definitions)
     return since.select("customer_id", "cutoff", eligible=eligible, reason=reason)
+
+
+# What decides on populations; a config may switch these off as features.
+STATUS = ("days_since_last_purchase", "purchase_days")
+
+
+def members(
+    frame: pl.DataFrame, pairs: pl.DataFrame, targets: Mapping[str, config.Target], definitions: Definitions
+) -> pl.DataFrame:
+    """Whether each known pair belongs to the population of each target: a bool column by target, in their order."""
+    past = timeline.Past(frame, pairs)
+    status = features.build(past, definitions, STATUS).with_row_index("row")
+    since, days = map(pl.col, STATUS)
+    return status.select(
+        (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t)).alias(name)
+        for name, t in targets.items()
+    )
+
+
+def _had(past: timeline.Past, target: config.Target) -> pl.Expr:
+    """Whether a pair, numbered by ``row``, has had what ``has`` asks for and nothing that ``has_not`` does."""
+    out = pl.lit(True)
+    for predicate, wanted in ((target.has, True), (target.has_not, False)):
+        if predicate is not None:
+            rows = past.by(where=timeline.matching(predicate), sums={}).select("row").unique().collect()
+            had = pl.col("row").is_in(rows["row"].implode())
+            out = out & (had if wanted else ~had)
+    return out

@@ -30,7 +30,8 @@ CURRENT = "current_champion"
 def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, targets,
+    trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
@@ -121,12 +122,16 @@ def _decide(
     newer = champion is not None and (
         log.ends > dt.date.fromisoformat(champion.document["data"]["ends"]) or not _same_code(champion)
     )
+    # The recipe of churned and spend, which alone are compared; other targets come and go without a contest.
+    same = champion is not None and champion.tags.get("core_hash") == settings.core_hash
+    others = same and champion is not None and not _same_recipe(champion, settings)
     return promotion.decide(
         mine,
         incumbent,
         rungs,
-        same_recipe=champion is not None and _same_recipe(champion, settings),
-        newer_data=newer,
+        same_recipe=same,
+        newer_data=newer or others,
+        renewed="with other targets beside churned and spend" if others else "on newer data",
         horizon_days=settings.timeline.horizon_days,
         total_band=trained.total_band,
         draws=settings.promotion.bootstrap_draws,
@@ -135,15 +140,23 @@ def _decide(
 
 
 def _keeping_heads(champion: Champion | None, trained: Trained, decision: promotion.Decision) -> promotion.Decision:
-    """Refuse a run that predicts less than the champion does: losing the money is worse, not "not worse"."""
-    had_spend = champion is not None and champion.document["ladder"][0]["metrics"]["spend_gini"] is not None
-    # By its metrics and not by its heads' names: spend may be the two-part model's alone.
-    if not had_spend or trained.ladder[0]["metrics"]["spend_gini"] is not None:
+    """Refuse a run that predicts less than the champion does, though its config asks for it: that is worse.
+
+    Spend is asked for always: a config without it is another question's.
+    """
+    if champion is None:
         return decision
-    refused = trained.data["targets_refused"].get("spend", "its config has no target 'spend'")
-    why = f"Not promoted: the champion predicts spend and this run cannot: {refused}"
-    lost = promotion.Check("predicts_spend", False, True, why)
-    return replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
+    # By its metrics and not by its heads' names: spend may be the two-part model's alone.
+    had = ["spend"] if champion.document["ladder"][0]["metrics"]["spend_gini"] is not None else []
+    has = ["spend"] if trained.ladder[0]["metrics"]["spend_gini"] is not None else []
+    refused = trained.data["targets_refused"]
+    had += [name for name in champion.document.get("targets", {}) if name in refused]
+    for name in (n for n in had if n not in (*has, *trained.targets)):
+        told = refused.get(name, f"its config has no target '{name}'")
+        why = f"Not promoted: the champion predicts {name} and this run cannot: {told}"
+        lost = promotion.Check(f"predicts_{name}", False, True, why)
+        decision = replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
+    return decision
 
 
 def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
@@ -170,6 +183,7 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
         "plan_note": trained.plan.note,
         "data": trained.data,
         "ladder": ladder,
+        "targets": trained.targets,
         "trees": trained.bundle.report["trees"],
     }
 

@@ -70,6 +70,25 @@ def test_a_worse_recipe_is_not_promoted(out: Path, first: dict[str, Any]) -> Non
     assert current(settings(out)) == first["bundle_version"]
 
 
+COMPLAINT = {"events": {"is_in": ["complaint"]}, "measure": "present", "horizon_days": 56}
+
+
+def test_another_target_renews_the_champion_though_churn_is_no_better(out: Path, first: dict[str, Any]) -> None:
+    """On the same data the recipe of churn and spend is equal; the bundle answers one question more."""
+    document = retraining.retrain(settings(out, targets={"complaint": COMPLAINT}), lambda: until(7))
+    assert document["promoted"] and "with other targets beside churned and spend" in document["why"]
+    assert list(document["targets"]) == ["complaint"] and current(settings(out)) == document["bundle_version"]
+
+
+def test_a_run_that_lost_a_target_is_not_promoted(out: Path, first: dict[str, Any]) -> None:
+    mute = until(7)
+    mute = sim.changed(mute, mute.frame.filter(pl.col("event_type") != "complaint"))
+    mute = dataclasses.replace(mute, starts={k: day for k, day in mute.starts.items() if k != "complaint"})
+    document = retraining.retrain(settings(out, targets={"complaint": COMPLAINT}), lambda: mute)
+    assert not document["promoted"] and "predicts complaint and this run cannot" in document["why"]
+    assert "map such events" in document["data"]["targets_refused"]["complaint"]
+
+
 def test_a_run_that_lost_the_money_is_not_promoted(out: Path, first: dict[str, Any]) -> None:
     bare = until(0, amount=pl.lit(None, dtype=pl.Int64))
     document = retraining.retrain(settings(out), lambda: bare)
@@ -105,7 +124,7 @@ def test_a_run_without_spend_is_refused_and_one_with_it_under_any_name_is_not(re
     def kept(gini: float | None) -> promotion.Decision:
         trained: Any = SimpleNamespace(
             bundle=SimpleNamespace(heads=[SimpleNamespace(target="spend_if_active")]),
-            ladder=[{"metrics": {"spend_gini": gini}}], data={"targets_refused": refused},
+            ladder=[{"metrics": {"spend_gini": gini}}], data={"targets_refused": refused}, targets={},
         )  # fmt: skip
         return retraining._keeping_heads(champion, trained, decision)
 

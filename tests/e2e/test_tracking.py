@@ -111,13 +111,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = (
         "import os, sys; from churn_clv import config, tracking\n"
         "toy = config.from_dict({'dataset': 'toy', 'out': sys.argv[1]})\n"
-        "for _ in range(3): child = os.fork() or os._exit(tracking.prepare(toy) != '1')\n"
-        "codes = [os.wait()[1] for _ in range(3)]\n"
-        "print(tracking.prepare(toy), codes)"
+        "for _ in range(3): child = os.fork() or os._exit(int(tracking.prepare(toy)))\n"
+        "codes = [os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(3)]\n"
+        "print(*{*codes, int(tracking.prepare(toy))})"
     )
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, str(out)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1 [0, 0, 0]\n", "")
+    # One experiment for all four; which number it has is the store's affair, but 0 is MLflow's own.
+    assert (done.returncode, done.stderr) == (0, "") and 1 <= int(done.stdout) < 100
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
 import drawn
 import polars as pl
@@ -11,6 +11,7 @@ import pytest
 
 from churn_clv import features, timeline
 from churn_clv.features import _history
+from churn_clv.features._feature import Grain
 
 # Polars' names of aggregates whose result depends on the order of rows, or is a float made from many rows.
 INEXACT = {"Mean", "Std", "Var", "Product", "Skew", "Kurtosis", "Correlation", "EwmMean", "Quantile"}
@@ -38,7 +39,7 @@ def aggregated(grain: str, expr: pl.Expr) -> pl.DataType:
     return _history.grain(past, grain).group_by("row").agg(x=expr).schema["x"]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("grain", ["days", "gaps", "touches", "products", "categories", "channels"])
+@pytest.mark.parametrize("grain", get_args(Grain))
 def test_aggregates_are_exact(grain: str) -> None:
     entries = [f for f in features.catalogue(ALL) if f.grain == grain]
     assert entries
@@ -51,7 +52,7 @@ def test_aggregates_are_exact(grain: str) -> None:
 def test_rows_that_are_aggregated_hold_no_floats() -> None:
     events = drawn.bulk(19, 40, ALL)
     past = timeline.Past(drawn.frame(events), timeline.pairs_of({e["customer_id"] for e in events}, [drawn.CUTOFF]))
-    for name in _history._GRAINS:
+    for name in get_args(Grain):
         assert not [c for c, kind in _history.grain(past, name).schema.items() if kind.is_float()], name
 
 

@@ -23,12 +23,18 @@ TARGETS: dict[str, dict[str, Any]] = {
     "touched": {"column": "event_type", "is_in": ["visit", "survey"], "measure": "count", "at_least": None},
     "tea": {"column": "category", "is_in": ["tea"], "measure": "present", "at_least": None},
     "sales": {"column": "event_type", "is_in": ["purchase"], "measure": "amount", "at_least": None},
-}
+    "tea_days": {"column": "category", "is_in": ["tea", "cups"], "measure": "count", "at_least": None},
+    "tea_money": {"column": "category", "is_in": ["tea"], "measure": "amount", "at_least": 0},
+    "shop_calls": {"column": "channel", "is_in": ["store"], "event_types": ["visit", "survey"], "measure": "count",
+                   "at_least": None},
+    "webless": {"column": "channel", "is_in": ["web"], "event_types": ["purchase"], "measure": "absent",
+                "at_least": None},
+}  # fmt: skip
 
 
 def declared() -> dict[str, config.Target]:
     targets = {
-        name: {"events": {"column": t["column"], "is_in": t["is_in"]}, "measure": t["measure"],
+        name: {"events": {k: t[k] for k in ("column", "is_in", "event_types") if k in t}, "measure": t["measure"],
                "at_least": t["at_least"]}
         for name, t in TARGETS.items()
     }  # fmt: skip
@@ -114,8 +120,8 @@ def test_features_in_bulk(way: str) -> None:
 def test_labels_in_bulk(known_by: dt.date | None, ends: dt.date) -> None:
     events = drawn.histories(drawn.seeded(3), drawn.WAYS["all"], [f"c{n}" for n in range(200)], most=14)
     seen = compare_labels(events, ends, known_by)
-    # eight columns, two or three of the cutoffs' windows complete
-    assert seen == 8 * (len(by_customer(events)) + 1) * (3 if ends >= drawn.CUTOFF + dt.timedelta(days=28) else 2)
+    # thirteen columns, two or three of the cutoffs' windows complete
+    assert seen == 13 * (len(by_customer(events)) + 1) * (3 if ends >= drawn.CUTOFF + dt.timedelta(days=28) else 2)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -24,7 +24,7 @@ NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
 SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
           "reliability", "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "currency",
           "horizon_days", "model_version", "churn_probability_by_days", "clv_extrapolated_share",
-          "historic_value", "total_value", "clv_by_months")  # fmt: skip
+          "historic_value", "total_value", "clv_by_months", "targets")  # fmt: skip
 CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))
 Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
 Row = dict[str, Any]
@@ -84,13 +84,33 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
         assert isinstance(scored, pl.DataFrame)
         there = features(cutoffs)
         rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
-        rows = [row | {"churn_probability_by_days": by_days(row), "clv_by_months": by_months(row)} for row in rows]
+        rows = [
+            row
+            | {"churn_probability_by_days": by_days(row), "clv_by_months": by_months(row), "targets": own(bundle, row)}
+            for row in rows
+        ]
         found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
     nothing: Row = dict.fromkeys((*SHARED, "features")) | {
         "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
-        "model_version": bundle.version,
+        "model_version": bundle.version, "targets": own(bundle, {}),
     }  # fmt: skip
     return {name: found.get(name, nothing) for name in cutoffs}
+
+
+def own(bundle: Bundle, row: Row) -> Row:
+    """The batch's columns of the user's own targets as the service's answer holds them."""
+    out: Row = {}
+    for name, days in (("back", 14), ("visits", 28), ("tea", 28)):
+        event = name == "back"
+        number = row.get("back_probability" if event else f"expected_{name}")
+        base = bundle.reference.targets[name].base
+        assert not event or row.get("back_base_rate", base) == base
+        out[name] = {
+            "horizon_days": days, "eligible": number is not None, "probability": number if event else None,
+            "expected": None if event else number, "base": base, "band": row.get(f"{name}_band"),
+            "percentile_in_reference": row.get(f"{name}_percentile_in_reference"),
+        }  # fmt: skip
+    return out
 
 
 def by_months(row: Row) -> dict[str, float] | None:

@@ -68,6 +68,9 @@ def test_the_commented_examples_are_valid_and_complete() -> None:
     block = "\n".join(re.findall(r"^  # (.*)$", DEFAULT, flags=re.MULTILINE))
     parsed = config.from_dict({"dataset": "x", "events": yaml.safe_load(block)}).events
     assert parsed.identity is not None
+    example = re.findall(r"(?:^# {3,}.*\n)+", DEFAULT, flags=re.MULTILINE)[-1]
+    target = config.from_dict({"dataset": "x", "targets": yaml.safe_load(example.replace("#", " "))}).targets
+    assert target["second_order"].population == "one_order"
     source, identity, attributes = parsed.sources["orders"], parsed.identity, parsed.attributes["demographics"]
     assert set(source.map) == set(LOG_SCHEMA)
     assert source.model_fields_set == set(config.Source.model_fields) - {"table"}
@@ -83,7 +86,8 @@ def test_shipped_configs_load(name: str, horizon: int, active: int) -> None:
     loaded = config.load(CONFIGS / f"{name}.yaml")
     assert (loaded.timeline.horizon_days, loaded.population.active_within_days) == (horizon, active)
     assert loaded.registered_name == f"churn-clv-{name}-h{horizon}"
-    assert set(loaded.targets) == {"churned", "spend"}
+    own = {"completejourney": {"buys_category"}, "cdnow": {"second_order", "returns"}}.get(name, set())
+    assert set(loaded.targets) == {"churned", "spend"} | own
     assert config.from_dict(yaml.safe_load(config.to_yaml(loaded))) == loaded
 
 

@@ -76,7 +76,7 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
         "customer_id", "cutoff", "horizon_days", "currency", "eligible", "reason", "churn_probability",
         "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability", "reliability",
         "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_by_months",
-        "clv_extrapolated_share", "historic_value", "total_value", "model_version", "warnings",
+        "clv_extrapolated_share", "historic_value", "total_value", "targets", "model_version", "warnings",
     ]  # fmt: skip
     by_days = got["churn_probability_by_days"]
     assert (
@@ -439,6 +439,34 @@ def test_openapi_is_the_whole_contract(client: Client) -> None:
     assert schemas["PredictRequest"]["properties"]["customers"]["maxItems"] == contract.MAX_CUSTOMERS
     assert "$defs" not in json.dumps(document)
     assert client.get("/openapi.json").json() == document
+
+
+def test_own_targets_are_answered_for_their_own_populations(client: Client, tiny_bundle: Bundle) -> None:
+    """An event of everyone known, a count of the eligible, money of those with one order, a visit and no survey."""
+    visit, survey = ({"time": f"2024-05-2{k}", "event_type": kind} for k, kind in enumerate(("visit", "survey")))
+    base = tiny_bundle.reference.targets["back"].base
+
+    def asked(*customers: list[dict[str, Any]]) -> list[list[bool]]:
+        found = [one(client, events)["targets"] for events in customers]
+        assert all(list(f) == ["back", "visits", "tea"] for f in found)
+        return [[f[n]["eligible"] for n in f] for f in found]
+
+    once, lapsed = buys("2024-05-20"), buys("2023-01-20")
+    assert asked(once, [*once, visit], [*once, visit, survey], [*lapsed, visit], [visit], []) == [
+        [True, True, False], [True, True, True], [True, True, False], [True, False, True], [True, False, False],
+        [False, False, False],
+    ]  # fmt: skip
+    found = one(client, [*once, visit])["targets"]
+    event, count, money = found["back"], found["visits"], found["tea"]
+    assert 0 < event["probability"] < 1 and event["expected"] is None and event["base"] == base
+    assert (event["horizon_days"], count["horizon_days"]) == (14, 28)
+    assert event["band"] == ("low" if event["probability"] < base else
+                             "medium" if event["probability"] < 2 * base / (1 + base) else "high")  # fmt: skip
+    for one_ in (count, money):
+        assert one_["expected"] > 0 and one_["probability"] is None and one_["band"] is None
+        assert 0 <= one_["percentile_in_reference"] <= 100
+    nobody = one(client, [])["targets"]["back"]
+    assert nobody["probability"] is nobody["percentile_in_reference"] is nobody["band"] is None
 
 
 def test_value_by_hand(client: Client) -> None:

@@ -100,6 +100,26 @@ def test_counts_and_other_predicates() -> None:
     assert of([], declared) == [0.0, 0.0, 0.0, 0.0]
 
 
+def test_a_category_is_counted_in_days_that_its_own_returns_leave_standing() -> None:
+    """Tea on three days; on one of them it all comes back, and on another a cup does."""
+    tea = {"column": "category", "is_in": ["tea"]}
+    declared = targets(
+        days={"events": tea, "measure": "count"},
+        any={"events": tea, "measure": "present"},
+        none={"events": tea, "measure": "absent"},
+        net={"events": tea, "measure": "amount"},
+        gross={"events": tea | {"event_types": ["purchase"]}, "measure": "amount"},
+        looks={"events": tea | {"event_types": ["visit"]}, "measure": "count"},
+    )
+    leaf = {"category": "tea"}
+    voided = [buy(-3, 5, **leaf), back(-3, 5, **leaf)]
+    held = [buy(-4, 5, **leaf), buy(-4, 2, **leaf), back(-4, 9, category="cups"), buy(-5, 1, **leaf)]
+    looks = [event("visit", -6, **leaf), event("visit", -6, **leaf), event("visit", -6)]
+    assert of(voided + held + looks, declared) == [2.0, 1.0, 0.0, 8.0, 13.0, 2.0]
+    assert of(voided, declared) == [0.0, 0.0, 1.0, 0.0, 5.0, 0.0]
+    assert of([buy(-3, category="cups"), buy(-3)], declared) == [0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+
+
 def test_a_currency_without_cents() -> None:
     assert of([buy(-3, 5)], minor_units=0) == [0, 500.0, 500.0]
 
@@ -120,12 +140,37 @@ def test_rows_keep_the_order_of_the_pairs() -> None:
         ({"events": PURCHASES, "measure": "amount"}, ("purchase",), ("category",), "'amount'"),
         ({"events": PURCHASES, "measure": "amount"}, ("purchase",), ("amount",), None),
         ({"events": {"is_in": ["purchase", "return"]}, "measure": "absent"}, ("purchase",), (), None),
+        ({"events": PURCHASES, "measure": "present", "has": {"is_in": ["mail"]}}, ("purchase",), (), "had events of"),
+        (
+            {"events": PURCHASES, "measure": "present", "has_not": {"column": "channel", "is_in": ["web"]}},
+            ("purchase",),
+            (),
+            "'channel'",
+        ),
+        (
+            {"events": {"column": "category", "is_in": ["tee"]}, "measure": "count"},
+            ("purchase",),
+            ("category",),
+            "no event has the category tee. Did you mean 'tea'",
+        ),
+        (
+            {"events": {"column": "category", "is_in": ["tea", "tee"]}, "measure": "count"},
+            ("purchase",),
+            ("category",),
+            None,
+        ),
+        (
+            {"events": {"column": "category", "is_in": ["tea"], "event_types": ["look"]}, "measure": "count"},
+            ("purchase",),
+            ("category",),
+            "type look",
+        ),
     ],
 )
 def test_what_a_log_cannot_answer(
     target: dict[str, Any], types: tuple[str, ...], columns: tuple[str, ...], why: str | None
 ) -> None:
-    found = labels.refused(targets(asked=target), types, columns)
+    found = labels.refused(targets(asked=target), types, columns, {"category": ("cups", "tea")})
     assert found.keys() == (set() if why is None else {"asked"})
     assert why is None or why in found["asked"]
 

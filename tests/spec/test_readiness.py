@@ -147,11 +147,29 @@ def test_without_purchases() -> None:
     assert any("purchase" in f.found for f in found(report, "definitions"))
 
 
-def test_an_unknown_target_and_another_horizon_are_said() -> None:
-    targets = TARGETS | {"spent": TARGETS["spend"], "spend": TARGETS["spend"] | {"horizon_days": 14}}
+def test_another_horizon_of_spend_is_said() -> None:
+    targets = TARGETS | {"spend": TARGETS["spend"] | {"horizon_days": 14}}
     report = readiness.check(log_of(shop()), settings(targets=targets))
-    assert "Did you mean 'spend'" in found(report, "targets")[0].found
-    assert "horizon_days" in report.data.targets_refused["spend"]
+    assert "targets.spend.horizon_days is 14" in found(report, "targets")[0].found
+
+
+def test_own_targets_are_held_against_their_own_population() -> None:
+    """60 customers of the shop buy; nobody is a prospect, and nothing in the log is a complaint."""
+    own = {
+        "again": {"events": {"is_in": ["purchase"]}, "measure": "present", "horizon_days": 7},
+        "first": {"events": {"is_in": ["purchase"]}, "measure": "present", "population": "prospects"},
+        "complaint": {"events": {"is_in": ["complaint"]}, "measure": "present"},
+        "late": {"events": {"is_in": ["purchase"]}, "measure": "count", "horizon_days": 3000},
+    }
+    report = readiness.check(log_of(shop()), settings(targets=TARGETS | own))
+    told = {t.target: t for t in report.targets}
+    assert list(told) == ["churned", "spend", *own]
+    again = told["again"]
+    assert sum(m.found or 0 for m in again.minimums) == 60 and len(again.minimums) == 2
+    assert told["first"].why_not[0].startswith("0 customers with the event")
+    assert "map such events" in told["complaint"].why_not[0] and told["complaint"].minimums == ()
+    assert "the labels do not fit" in told["late"].why_not[0]
+    assert [f.topic for f in found(report, "target_refused")] == ["target_refused"]
 
 
 def test_a_base_rate_out_of_range_suggests_a_horizon() -> None:

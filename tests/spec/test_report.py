@@ -163,7 +163,7 @@ def test_without_money_no_number_of_spend_is_shown() -> None:
 def test_a_document_with_nothing_in_its_lists_is_still_a_page() -> None:
     lists = {k: [] for k in ("reliability", "deciles", "lift", "strata", "policies", "choices", "intervals", "looks")}
     bare = PLAIN | lists | {"champion_minus_best": {}, "ladder": PLAIN["ladder"][:1], "label_return_rate": None,
-                            "clv": None}  # fmt: skip
+                            "clv": None, "targets": {}, "targets_refused": {}}  # fmt: skip
     html = page.render(bare, {})
     assert "Against the best rung" not in html and "CLV" not in html and "Not told in development" in html
     assert "No line met a policy." in page.render(bare | {"final": True}, {})

@@ -16,6 +16,7 @@ from churn_clv.backtest._clv import judge_clv
 from churn_clv.backtest._ladder import comparisons, ladder_row, value_of
 from churn_clv.backtest._looks import Look, pool, rung_names
 from churn_clv.backtest._strata import by_stratum, coverage, deciles, gains
+from churn_clv.backtest._targets import judge_targets
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
@@ -41,11 +42,14 @@ def run(settings: config.Config, log: Log, final: bool = False, say: Say = lambd
     shop = Workshop(log, settings, found, targets, say, shipping=False)
     refused = training.without_money(shop, found, refused, say)
     looks = [_look(shop, plan, refused, say) for plan in found]
+    own, unasked = judge_targets(shop, found, say)
     found_clv = judge_clv(log, settings, say) if "spend" in shop.targets else None
     say("comparing")
     value = value_of(looks, settings)
     document = _document(log, settings, looks, value) | {
         "clv": found_clv,
+        "targets": own,
+        "targets_refused": refused | unasked,
         "final": final,
         "development_until": None if final else line.isoformat(),
     }

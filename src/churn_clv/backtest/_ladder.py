@@ -10,15 +10,10 @@ import polars as pl
 
 from churn_clv import comparison, config, empc, metrics
 from churn_clv.backtest._looks import CHAMPION, Look, labels_at, pool, rung_at, rung_names
-from churn_clv.comparison import LOSSES, Party, Question, Rows
+from churn_clv.comparison import HIGHER, Party, Rows
 from churn_clv.models.baseline import metrics_of
 
 EXTRA_KEYS = ("churn_empc", "spend_rmse_winsorised")
-# Where a higher value is better; of the rest a lower one is, but for the total, which should be 1.
-HIGHER = {
-    "churn_auroc", "churn_average_precision", "churn_lift_top_decile", "churn_empc", "spend_gini", "spend_spearman",
-    "spend_top_decile_share",
-}  # fmt: skip
 COMPARED = ("churn_log_loss", "spend_tweedie_deviance", "churn_auroc", "spend_gini")
 
 
@@ -87,34 +82,10 @@ def comparisons(
     looks: Sequence[Look], rows: Sequence[Mapping[str, Any]], settings: config.Config
 ) -> dict[str, dict[str, Any]]:
     """The champion against the best rung on each metric: champion minus rung, simultaneous over the rungs (D10)."""
-    happened, parties = _rows(looks), {name: _party(looks, name) for name in rung_names(looks)}
+    parties = [_party(looks, name) for name in rung_names(looks)]
     means = {row["rung"]: row["mean"] for row in rows}
-    out = {}
-    for metric in COMPARED:
-        others = [name for name in parties if name != CHAMPION and means[name][metric] is not None]
-        if metric in LOSSES:
-            others = [name for name in others if metric != "spend_tweedie_deviance" or _positive(parties[name])]
-        if means[CHAMPION][metric] is None or not others:
-            continue
-        sign = 1 if metric in HIGHER else -1
-        best = max(others, key=lambda name: sign * means[name][metric])
-        ask = [Question(name, metric) for name in others]
-        draws, seed = settings.promotion.bootstrap_draws, settings.seed
-        found = comparison.leads(parties[CHAMPION], [parties[n] for n in others], ask, happened, draws, seed)
-        dated = [Question(best, metric, cutoff) for cutoff in happened.cutoffs]
-        at = comparison.leads(parties[CHAMPION], [parties[best]], dated, happened, draws, seed, joint=False)
-        ahead = all(lead.low > 0 for lead in found) and not any(lead.high < 0 for lead in at)
-        behind = any(lead.high < 0 for lead in found)
-        closest = next(lead for lead in found if lead.question.other == best)
-        low, high = (closest.low, closest.high) if sign > 0 else (-closest.high, -closest.low)
-        out[metric] = {
-            "rung": best,
-            "difference": sign * closest.lead,
-            "low": low,
-            "high": high,
-            "verdict": "ahead" if ahead else "behind" if behind else "level",
-        }
-    return out
+    draws, seed = settings.promotion.bootstrap_draws, settings.seed
+    return comparison.verdicts(parties[0], parties[1:], means, COMPARED, _rows(looks), draws, seed)
 
 
 def _rows(looks: Sequence[Look]) -> Rows:
@@ -137,8 +108,3 @@ def _party(looks: Sequence[Look], name: str) -> Party:
         found[0].churn_is_probability,
         np.concatenate(money) if len(money) == len(found) else None,
     )
-
-
-def _positive(party: Party) -> bool:
-    """Whether a rung's spend has a Tweedie deviance: a prediction of 0 would cost without limit where money came."""
-    return party.spend is not None and bool((party.spend > 0).all())

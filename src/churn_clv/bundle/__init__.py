@@ -8,20 +8,25 @@ anything is parsed; the golden customers then prove that this installation compu
 from churn_clv.bundle._files import FILES, FORMAT, MANIFEST, load_bundle, save, verify, version_of
 from churn_clv.bundle._model import Bundle, Reference, as_date, make_reference
 from churn_clv.bundle._proof import BundleError, feature_entries, installed
+from churn_clv.bundle._targets import ASKED, TargetReference, columns_of, target_reference
 
 __all__ = [
+    "ASKED",
     "FILES",
     "FORMAT",
     "MANIFEST",
     "Bundle",
     "BundleError",
     "Reference",
+    "TargetReference",
     "as_date",
+    "columns_of",
     "feature_entries",
     "installed",
     "load_bundle",
     "make_reference",
     "save",
+    "target_reference",
     "verify",
     "version_of",
 ]

@@ -31,6 +31,7 @@ from churn_clv.bundle._proof import (
     same_code,
     whole_file,
 )
+from churn_clv.bundle._targets import TargetReference
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
@@ -41,7 +42,7 @@ from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -193,6 +194,10 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         band_names=tuple(entry["band_names"]),
         interval=_load_interval(entry["interval"]) if entry["interval"] else None,
         retention=_load_retention(entry["retention"]) if entry["retention"] else None,
+        targets={
+            name: TargetReference(tuple(t["quantiles"]), t["base"], tuple(t["band_edges"]))
+            for name, t in entry["targets"].items()
+        },
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
     )
 

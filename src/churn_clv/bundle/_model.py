@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from churn_clv import config, events, features, matrix, timeline
+from churn_clv.bundle._targets import ASKED, TargetReference, answers_of, band, columns_of, percentile, quantiles_of
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
 from churn_clv.models.loss import LossTable
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-QUANTILES = 1001
 # The feature that says how much is known of a customer.
 ORDERS = "purchase_days"
 # The feature that holds all net money so far.
@@ -34,7 +35,8 @@ class Reference:
     """Frozen at training: the judged scores' quantiles, the base rate, the bands' edges and names.
 
     ``interval`` bounds spend, None without a spend head; ``loss`` turns lapse into loss, None where no cutoff is old
-    enough to have seen who came back; ``retention`` carries spend beyond the horizon, None without a spend head.
+    enough to have seen who came back; ``retention`` carries spend beyond the horizon, None without a spend head;
+    ``targets`` are the references of the user's own targets.
     """
 
     quantiles: tuple[float, ...]
@@ -44,6 +46,7 @@ class Reference:
     interval: ByOrders | None = None
     loss: LossTable | None = None
     retention: Retention | None = None
+    targets: Mapping[str, TargetReference] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,15 @@ class Bundle:
     def event_types(self) -> tuple[str, ...]:
         """Purchases, returns, and the other types that the log held at training."""
         return tuple(sorted({"purchase", "return", *self.definitions.event_types}))
+
+    @cached_property
+    def own_heads(self) -> tuple[Head, ...]:
+        """The heads of the config's targets beside churned and spend."""
+        return tuple(h for h in self.heads if h.target in self.reference.targets)
+
+    def columns_of(self, head: Head) -> tuple[str, ...]:
+        """The columns of the scores that a head of ``own_heads`` gives."""
+        return columns_of(head.target, head.kind)
 
     def head(self, target: str) -> Head | None:
         """The head of a target, or None where the bundle has none."""
@@ -141,7 +153,12 @@ class Bundle:
 
     def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        return matrix.build(met, pairs, self.definitions)
+        rows = matrix.build(met, pairs, self.definitions)
+        if not self.reference.targets:
+            return rows
+        asked = {name: self.config.targets[name] for name in self.reference.targets}
+        found = matrix.members(met, rows.select("customer_id", "cutoff"), asked, self.definitions)
+        return rows.hstack(found.rename(lambda name: ASKED + name))
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
@@ -154,6 +171,9 @@ class Bundle:
 
         For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months),
         clv_extrapolated_share (of the longest), historic_value (net margin so far) and total_value (their sum).
+
+        For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
+        count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
         """
         scored = rows.filter("eligible")
         found = scored.select("customer_id", "cutoff").with_columns(
@@ -162,6 +182,7 @@ class Bundle:
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
         return out.with_columns(
             **self._value(rows, out["expected_spend"]),
+            **self._targets(rows),
             base_rate=pl.lit(self.base_rate),
             currency=pl.lit(self.currency),
             horizon_days=pl.lit(self.horizon_days),
@@ -179,14 +200,14 @@ class Bundle:
             low, high = self.reference.interval.apply(money, np.ascontiguousarray(orders))
         numbers = {
             "churn_probability": risk,
-            "percentile_in_reference": self._percentile(risk),
+            "percentile_in_reference": percentile(self.reference.quantiles, risk),
             "loss_probability": unknown if self.reference.loss is None else self.reference.loss.apply(risk),
             "expected_spend": unknown if money is None else money,
             "expected_spend_low": low,
             "expected_spend_high": high,
         } | {f"churn_probability_{d}d": by for d, by in zip(self.edges[:-1], curve, strict=False)}
         return {name: pl.Series(found, dtype=pl.Float64).fill_nan(None) for name, found in numbers.items()} | {
-            "churn_band": pl.Series(self._band(risk), dtype=pl.String),
+            "churn_band": pl.Series(band(self.reference.band_edges, self.reference.band_names, risk), dtype=pl.String),
             "reliability": pl.Series(reliability(orders), dtype=pl.String),
         }
 
@@ -209,31 +230,27 @@ class Bundle:
         found["total_value"] = found["historic_value"] + found[f"clv_{months[-1]}m"]
         return {name: pl.Series(found[name], dtype=pl.Float64).fill_nan(None) for name in names}
 
-    def _percentile(self, risk: Floats) -> Floats:
-        """Mid-rank position among the frozen quantiles, 0 to 100 (contract K9)."""
-        quantiles = np.asarray(self.reference.quantiles)
-        below, upto = np.searchsorted(quantiles, risk, "left"), np.searchsorted(quantiles, risk, "right")
-        rank = (below + upto) / 2 - 0.5
-        return np.clip(rank / (len(quantiles) - 1), 0.0, 1.0) * 100
-
-    def _band(self, risk: Floats) -> list[str]:
-        place = np.searchsorted(np.asarray(self.reference.band_edges), risk, "right")
-        return [self.reference.band_names[i] for i in place]
+    def _targets(self, rows: pl.DataFrame) -> dict[str, pl.Series]:
+        """The answers to the targets of the user's own, for a matrix that says who is asked."""
+        if not self.reference.targets:
+            return {}
+        own = self.reference
+        return answers_of(self.own_heads, own.targets, own.band_names, rows, matrix.values(rows, self.features))
 
 
 def make_reference(
     judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
     loss: LossTable | None = None, retention: Retention | None = None,
+    targets: Mapping[str, TargetReference] | None = None,
 ) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
 
     Default band edges: the base rate, and the probability at twice its odds.
     """
     base = float(np.mean(churned))
-    quantiles = np.quantile(judged, np.linspace(0, 1, QUANTILES), method="inverted_cdf")
     edges = settings.band_edges or (base, 2 * base / (1 + base))
-    return Reference(tuple(float(q) for q in quantiles), base, tuple(edges), settings.band_names, interval, loss,
-                     retention)  # fmt: skip
+    return Reference(quantiles_of(judged), base, tuple(edges), settings.band_names, interval, loss,
+                     retention, targets or {})  # fmt: skip
 
 
 def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:

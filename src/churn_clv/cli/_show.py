@@ -99,6 +99,8 @@ def print_training(document: Mapping[str, Any], settings: config.Config) -> None
     print_note(document.get("plan_note"))
     _print_data(document["data"])
     _print_ladder(document["ladder"])
+    for found in document["targets"].values():
+        print_target(found)
     verdict, _, why = document["why"].partition(":")
     out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
     out.print(
@@ -145,6 +147,13 @@ def _print_ladder(ladder: Sequence[Mapping[str, Any]]) -> None:
         out.print(f"A perfectly calibrated model of this size shows an ECE of {floor:.4f}.")
 
 
+def print_target(found: Mapping[str, Any]) -> None:
+    """A target of the user's own: its ladder, and who is ahead."""
+    print_rows(f"\n{wording.target(found)}", wording.target_rows(found))
+    for metric, verdict in found["minus_best"].items():
+        out.print(escape(wording.target_verdict(metric, verdict)))
+
+
 BACKTEST = ("churn_auroc", "churn_log_loss", "ece_above_floor", "churn_lift_top_decile", "spend_gini", "spend_mae",
             "spend_tweedie_deviance")  # fmt: skip
 
@@ -167,6 +176,10 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     if document["clv"]:
         print_rows("\nCLV", wording.clv_rows(document["clv"]))
         out.print(escape(wording.clv(document["clv"])))
+    for found in document["targets"].values():
+        print_target(found)
+    for name, why in document["targets_refused"].items():
+        out.print(f"[bold]target refused[/]: {name} ({escape(why)})")
     out.print("Where it does not win:")
     for sentence in wording.where_it_does_not_win(document):
         out.print(escape(f"  {sentence}"))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._base import Section
 from churn_clv.config._sections import (
+    CORE,
     FEWEST_WINDOWS,
     Booster,
     Bundle,
@@ -45,6 +46,7 @@ from churn_clv.config._sources import (
 from churn_clv.errors import UserError, nearest
 
 __all__ = [
+    "CORE",
     "DEFAULT",
     "FEWEST_WINDOWS",
     "MAPPINGS",

@@ -6,10 +6,12 @@ import datetime as dt
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -43,21 +45,64 @@ class Population(Section):
     active_within_days: Days = 56
 
 
+# The columns of the scores that a target of this name would give are there already.
+TAKEN = ("churn", "loss", "orders", "order_value", "spend_low", "spend_high")
+
+
+def _target_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
+        raise ValueError("expected small letters, digits and '_' as in second_order: columns are named by it")
+    if value in TAKEN:
+        raise ValueError(f"the scores have columns of this name already ({', '.join(TAKEN)}); take another")
+    return value
+
+
+TargetName = Annotated[str, AfterValidator(_target_name)]
+
+
 class Predicate(Section):
-    """Which events count towards a target: the column's value is one of these."""
+    """Which events are meant: the column's value is one of ``is_in``.
+
+    With another column than event_type, events of ``event_types`` alone (default: purchases).
+    """
 
     column: Literal["event_type", "product_id", "category", "channel"] = "event_type"
-    is_in: tuple[str, ...]
+    is_in: Annotated[tuple[str, ...], Field(min_length=1)]
+    event_types: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _types_stand_once(self) -> Predicate:
+        if self.column == "event_type" and self.event_types is not None:
+            raise ValueError("event_types goes with another column; with event_type give is_in alone")
+        return self
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The event types that are meant."""
+        return self.is_in if self.column == "event_type" else self.event_types or ("purchase",)
 
 
 class Target(Section):
-    """A question about the future window: an event predicate, a window, a population and how to count."""
+    """A question about the future window: an event predicate, a window, a population and how to count.
+
+    Of the population only those who ``has`` had such an event before the cutoff, and ``has_not`` had such a one.
+    """
 
     events: Predicate
     measure: Literal["absent", "present", "count", "amount"]
     horizon_days: Days | None = None
-    population: Literal["eligible", "known"] = "eligible"
+    population: Literal["eligible", "known", "prospects", "one_order", "lapsed"] = "eligible"
+    has: Predicate | None = None
+    has_not: Predicate | None = None
     at_least: float | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The event types that are counted; money of a product or category is net of its returns unless said."""
+        own = self.events
+        if self.measure == "amount" and own.column != "event_type" and own.event_types is None:
+            return ("purchase", "return")
+        return own.kinds
 
 
 # Features compare short windows with long ones; with fewer lengths these would be the same.
@@ -92,11 +137,13 @@ class Booster(Section):
 
 
 class Models(Section):
-    """The two boosters and how many threads they may use."""
+    """The boosters and how many threads they may use; ``targets`` is of all targets but churned and spend."""
 
     churn: Booster = Booster()
     spend: Booster = Booster()
+    targets: Booster = Booster()
     max_snapshots: Annotated[int, Field(ge=1000)] = 50_000
+    target_snapshots: Annotated[int, Field(ge=1000)] = 20_000
     threads: Annotated[int, Field(gt=0, le=1024)] = 2
 
 
@@ -201,6 +248,11 @@ class Simulate(Section):
     return_known_after_days: NonNegativeInt = 0
 
 
+# The targets with a recipe of their own; and the sections that change nothing of what is learnt.
+CORE = ("churned", "spend")
+APART = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value", "clv"}
+
+
 class Config(Section):
     """The whole configuration; every section frozen."""
 
@@ -211,7 +263,7 @@ class Config(Section):
     events: Events = Events()
     timeline: Timeline = Timeline()
     population: Population = Population()
-    targets: dict[str, Target] = Field(default_factory=dict)
+    targets: dict[TargetName, Target] = Field(default_factory=dict)
     features: Features = Features()
     models: Models = Models()
     bundle: Bundle = Bundle()
@@ -231,8 +283,18 @@ class Config(Section):
     @property
     def recipe_hash(self) -> str:
         """Hash of all that changes what is learnt; where results go and how they are served does not."""
-        apart = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value", "clv"}
-        part = self.model_dump(mode="json", by_alias=True, exclude=apart)
+        return self._hash(self.model_dump(mode="json", by_alias=True, exclude=APART))
+
+    @property
+    def core_hash(self) -> str:
+        """The same without the targets beside churned and spend: the recipe that promotion compares."""
+        part = self.model_dump(mode="json", by_alias=True, exclude=APART)
+        part["targets"] = {n: t for n, t in part["targets"].items() if n in CORE}
+        for key in ("targets", "target_snapshots"):
+            part["models"].pop(key)
+        return self._hash(part)
+
+    def _hash(self, part: dict[str, Any]) -> str:
         part["models"].pop("threads")
         # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.
         for key in ("folder", "ends", "attributes"):

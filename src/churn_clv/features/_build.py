@@ -22,10 +22,10 @@ KEPT_PLANS = 32
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to compute: per grain its aggregates, fills and window masks, then the elementwise layers in order."""
+    """What to compute: per grain its rows, aggregates, fills and window masks, then the elementwise layers in order."""
 
     columns: tuple[str, ...]
-    grains: tuple[tuple[Grain, list[pl.Expr], list[pl.Expr], list[pl.Expr]], ...]
+    grains: tuple[tuple[Grain, pl.Expr | None, list[pl.Expr], list[pl.Expr], list[pl.Expr]], ...]
     layers: tuple[list[pl.Expr], ...]
 
 
@@ -37,8 +37,8 @@ def build(past: timeline.Past, definitions: Definitions, wanted: tuple[str, ...]
     """
     plan = _plan(definitions.model_dump_json(), wanted)
     out = past.pairs.with_row_index("row")
-    for grain, aggregates, fills, windows in plan.grains:
-        rows = _history.grain(past, grain).group_by("row").agg(aggregates)
+    for grain, where, aggregates, fills, windows in plan.grains:
+        rows = _history.grain(past, grain, where).group_by("row").agg(aggregates)
         out = out.join(rows, on="row", how="left", maintain_order="left").with_columns(fills).with_columns(windows)
     for layer in plan.layers:
         out = out.with_columns(layer)
@@ -61,12 +61,19 @@ def _plan(definitions_json: str, wanted: tuple[str, ...] | None) -> _Plan:
         grains.append(
             (
                 grain,
+                _any([f.where for f in group]),
                 [f.expr.alias(f.name) for f in group],
                 [pl.col(f.name).fill_null(f.empty) for f in group if f.empty is not None],
                 [_window_known(f, definitions) for f in group if f.window_days],
             )
         )
     return _Plan(columns, tuple(grains), tuple(_layers(entries)))
+
+
+def _any(parts: Sequence[pl.Expr | None]) -> pl.Expr | None:
+    """What any of the parts wants; None, for everything, where one of them does."""
+    wanted = [p for p in parts if p is not None]
+    return pl.any_horizontal(wanted) if wanted and len(wanted) == len(parts) else None
 
 
 def _layers(entries: Sequence[Feature]) -> list[list[pl.Expr]]:

@@ -16,6 +16,7 @@ from churn_clv.features import (
     recency,
     returns,
     tenure,
+    watched,
 )
 from churn_clv.features._feature import Feature
 from churn_clv.timeline import Definitions
@@ -30,11 +31,21 @@ FAMILIES: dict[str, ModuleType] = {
     "price": price,
     "returns": returns,
     "channel": channel,
+    "watched": watched,
 }
 
 
+# Families that a target asks for: where none does, nothing is missing.
+ON_DEMAND = ("watched",)
+
+
 def left_out(definitions: Definitions) -> dict[str, str]:
-    """The families that give nothing on this log, with the reason."""
+    """The families that give nothing on this log though every log has them, with the reason."""
+    return {name: why for name, why in _absent(definitions).items() if name not in ON_DEMAND}
+
+
+def _absent(definitions: Definitions) -> dict[str, str]:
+    """The families that give nothing, with the reason."""
     out = {}
     for name, module in FAMILIES.items():
         why = module.needs(definitions)
@@ -47,7 +58,7 @@ def left_out(definitions: Definitions) -> dict[str, str]:
 
 def family_of(definitions: Definitions) -> dict[str, str]:
     """Visible feature name -> family, in the order of the matrix."""
-    absent = left_out(definitions)
+    absent = _absent(definitions)
     return {
         f.name: name
         for name, module in FAMILIES.items()

@@ -11,7 +11,9 @@ import polars as pl
 
 from churn_clv.canonical import divide
 
-Grain = Literal["days", "gaps", "touches", "products", "categories", "channels"]
+Grain = Literal[
+    "days", "gaps", "touches", "products", "categories", "channels", "product_id_days", "category_days", "channel_days"
+]
 
 NO_EVENTS_ZERO = "0 without such events"
 NO_EVENTS_NULL = "null without such events"
@@ -25,6 +27,7 @@ class Feature:
     With a ``grain`` the expression aggregates that grain's rows of one customer at one cutoff; without, it is
     elementwise over columns that already exist. ``window_days`` makes it null where the window would reach before
     the log's start for the event types ``of``. ``empty`` is its value for a customer without rows in the grain.
+    ``where`` tells of a long grain's rows those that the expression looks at, so that no other is made.
     """
 
     name: str
@@ -35,6 +38,7 @@ class Feature:
     window_days: int | None = None
     of: tuple[str, ...] = ("purchase",)
     empty: int | None = None
+    where: pl.Expr | None = None
 
     @property
     def hidden(self) -> bool:
@@ -43,16 +47,16 @@ class Feature:
 
 
 def count(name: str, expr: pl.Expr, grain: Grain, meaning: str = "", window_days: int | None = None,
-          of: tuple[str, ...] = ("purchase",)) -> Feature:  # fmt: skip
+          of: tuple[str, ...] = ("purchase",), where: pl.Expr | None = None) -> Feature:  # fmt: skip
     """A count or an exact integer sum: 0 where nothing happened."""
     nulls = NO_EVENTS_ZERO + (WINDOW_NULL if window_days else "")
-    return Feature(name, expr, meaning, nulls, grain, window_days, of, 0)
+    return Feature(name, expr, meaning, nulls, grain, window_days, of, 0, where)
 
 
 def statistic(name: str, expr: pl.Expr, grain: Grain, meaning: str = "", nulls: str = NO_EVENTS_NULL,
-              of: tuple[str, ...] = ("purchase",)) -> Feature:  # fmt: skip
+              of: tuple[str, ...] = ("purchase",), where: pl.Expr | None = None) -> Feature:  # fmt: skip
     """A minimum, maximum, median or last value: null where nothing happened."""
-    return Feature(name, expr, meaning, nulls, grain, None, of, None)
+    return Feature(name, expr, meaning, nulls, grain, None, of, None, where)
 
 
 def derived(name: str, expr: pl.Expr, meaning: str = "", nulls: str = "null where its parts are null") -> Feature:
@@ -101,6 +105,7 @@ def hashes(catalogue: Iterable[Feature]) -> dict[str, str]:
                     ",".join(f.of),
                     str(f.empty),
                     f.expr.meta.serialize(format="json"),
+                    *([] if f.where is None else [f.where.meta.serialize(format="json")]),
                     *parts,
                 ]
             )

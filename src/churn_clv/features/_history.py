@@ -18,8 +18,13 @@ MONEY = BOUGHT | REVERSED
 EACH = pl.col("event_type").is_not_null()
 
 
-def grain(past: timeline.Past, name: Grain) -> pl.DataFrame:
-    """The rows of a grain, each with ``row`` (position of the pair) and ``age_days`` (1 = the cutoff's eve)."""
+def grain(past: timeline.Past, name: Grain, where: pl.Expr | None = None) -> pl.DataFrame:
+    """The rows of a grain, each with ``row`` (position of the pair) and ``age_days`` (1 = the cutoff's eve).
+
+    ``where`` says which events a long grain (one that ends in _days) is made of.
+    """
+    if name.endswith("_days"):
+        return _item_days(past, name.removesuffix("_days"), EACH if where is None else where).collect()
     return _GRAINS[name](past).collect()
 
 
@@ -80,7 +85,12 @@ def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
     )
 
 
-_GRAINS: dict[Grain, Callable[[timeline.Past], pl.LazyFrame]] = {
+def _item_days(past: timeline.Past, key: str, where: pl.Expr) -> pl.LazyFrame:
+    """One row per day, type of event and value of ``key``, however many lines there were."""
+    return past.by("event_type", key, where=where & pl.col(key).is_not_null(), sums={"events": EACH})
+
+
+_GRAINS: dict[str, Callable[[timeline.Past], pl.LazyFrame]] = {
     "days": _days,
     "gaps": _gaps,
     "touches": _touches,

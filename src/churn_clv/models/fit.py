@@ -15,6 +15,8 @@ from churn_clv.models.predict import Floats, Kind, raw_margin, sigmoid
 OBJECTIVE: dict[Kind, dict[str, Any]] = {
     "hazard": {"objective": "binary"},
     "amount": {"objective": "tweedie"},
+    "event": {"objective": "binary"},
+    "count": {"objective": "poisson"},
 }
 # Numbers of trees that validation compares, as shares of max_rounds: finer where one tree changes more.
 TREE_SHARES = (0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.7, 0.85, 1.0)
@@ -42,7 +44,7 @@ def booster(
 ) -> lgb.Booster:  # fmt: skip
     """A booster of ``trees`` trees, reloaded from its own text: what ships is what is judged.
 
-    ``values`` (rows, columns), ``label`` (rows,): 0/1 for a hazard, 0 or more for an amount. Its first k trees are
+    ``values`` (rows, columns), ``label`` (rows,): 0/1 for a hazard or an event, else 0 or more. Its first k trees are
     those of a booster of k trees, so that one fit serves all numbers of trees.
     """
     data = lgb.Dataset(

@@ -18,13 +18,15 @@ from churn_clv.models.linear import Linear
 from churn_clv.models.renewal import Renewal
 
 Floats = NDArray[np.float64]
-Kind = Literal["hazard", "amount"]
+Kind = Literal["hazard", "amount", "event", "count"]
 
 # The feature that a hazard booster has beside the matrix: which part of the horizon is asked about, from 0.
 PART = "horizon_part"
 # Nobody is certain to stay or to leave; logits and logarithms stay finite.
 CERTAIN = 1e-9
 SPEND_IF_ACTIVE = "spend_if_active"
+# The targets whose heads make expected spend.
+SPEND_HEADS = ("spend", SPEND_IF_ACTIVE)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Head:
     edges follow by one power of the survival curve, so that they never contradict it (definition D16).
     amount: scale * exp(intercept + slope * margin) in major units; ``scale`` is the training constant that money
     was divided by (definition D24), ``weight`` the head's share in expected spend (``answers``).
+    event, count: targets of the user's own (``targets``): P(the event), pooled and mapped as above but of one window;
+    an expected count is an amount whose scale is 1.
     """
 
     target: str
@@ -74,14 +78,19 @@ class Head:
 
     def margin(self, values: Floats) -> Floats:
         """Raw scores, (rows,) or for a hazard (parts, rows); ``values`` is (rows, features), NaN where unknown."""
-        if self.kind == "amount":
+        if self.kind != "hazard":
             return raw_margin(self.booster, values)
         return part_margins(self.booster, values, len(self.edges))
 
     def predict(self, values: Floats) -> Floats:
-        """P(no purchase in the horizon), or money in major units; (rows,)."""
+        """P(no purchase in the horizon), P(the event), a count, or money in major units; (rows,)."""
         if self.kind == "hazard":
             return np.asarray(self.curve(values)[-1])
+        if self.kind == "event":
+            own = np.clip(sigmoid(self.margin(values)), CERTAIN, 1 - CERTAIN)
+            if self.pool is not None:
+                own = self.pool.mixed(own, values, self.booster.feature_name(), self.horizon_days)
+            return mapped(own, self.intercept, self.slope)
         return np.asarray(self.scale * np.exp(self.intercept + self.slope * self.margin(values)))
 
     def curve(self, values: Floats) -> Floats:
@@ -102,7 +111,7 @@ def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | Non
     for head in heads:
         if head.kind == "hazard":
             curve = head.curve(values)
-        else:
+        elif head.target in SPEND_HEADS:
             part = head.predict(values) * head.weight
             if head.target == SPEND_IF_ACTIVE:
                 part = part * (1 - curve[-1])

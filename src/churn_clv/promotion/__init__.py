@@ -70,6 +70,7 @@ def decide(
     *,
     same_recipe: bool = False,
     newer_data: bool = False,
+    renewed: str = "on newer data",
     horizon_days: int | None = None,
     total_band: tuple[float, float] | None = None,
     draws: int = 2000,
@@ -103,7 +104,7 @@ def decide(
     promote = all(check.passed for check in checks if check.required)
     independent = None if horizon_days is None else timeline.independent(rows.cutoffs, horizon_days)
     size = (len(rows.churned), int(rows.customers.max()) + 1, len(rows.cutoffs), independent, unmatched)
-    return Decision(promote, f"{_verdict(checks)} {_basis(*size)}", tuple(checks), *size)
+    return Decision(promote, f"{_verdict(checks, renewed)} {_basis(*size)}", tuple(checks), *size)
 
 
 # --- the rules ----------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ def _total_off(party: Party, rows: Rows, band: tuple[float, float] | None) -> fl
     return max((max(band[0] - ratio, ratio - band[1], 0.0) for ratio in ratios), default=0.0)
 
 
-def _verdict(checks: Sequence[Check]) -> str:
+def _verdict(checks: Sequence[Check], renewed: str) -> str:
     failed = [check.text for check in checks if check.required and not check.passed]
     if failed:
         return f"Not promoted: {'; '.join(failed)}."
@@ -201,7 +202,7 @@ def _verdict(checks: Sequence[Check]) -> str:
     elif ahead.passed:
         start = f"Promoted: {ahead.text}; not worse elsewhere."
     else:
-        start = f"Promoted (refreshed): the same recipe on newer data and not worse, though {ahead.text}."
+        start = f"Promoted (refreshed): the same recipe {renewed} and not worse, though {ahead.text}."
     return f"{start} Rungs: {rungs}." if rungs else f"{start} No rung was compared."
 
 

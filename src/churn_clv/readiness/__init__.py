@@ -11,11 +11,12 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from churn_clv import advice, config, features, labels, timeline, training
+from churn_clv import advice, config, features, labels, targets, timeline, training
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.readiness import _log
 from churn_clv.readiness._outcome import Outcome, other_horizons, outcome
+from churn_clv.readiness._own import own_targets
 from churn_clv.readiness._records import (
     EACH_CLASS,
     ELIGIBLE,
@@ -45,14 +46,14 @@ def check(log: Log, settings: config.Config) -> Readiness:
     """
     findings: list[Finding] = []
     refused = _refused(log, settings, findings)
-    targets = {n: t for n, t in settings.targets.items() if n not in refused and n in training.TARGETS}
-    small = dataclasses.replace(log, frame=advice.thin(log.frame, [t.events.column for t in targets.values()]))
+    core = {n: t for n, t in settings.targets.items() if n not in refused and n in targets.CORE}
+    small = dataclasses.replace(log, frame=advice.thin(log.frame, [t.events.column for t in core.values()]))
     plan = _plan(log, settings, findings)
     definitions = _definitions(log, settings, plan, findings)
-    found = outcome(small, targets, plan, definitions) if plan and definitions and "churned" in targets else None
+    found = outcome(small, core, plan, definitions) if plan and definitions and "churned" in core else None
     days = _log.customer_days(log.frame)
     data = _data(log, settings, days, found, definitions, refused)
-    judged = _targets(log, settings, refused, found)
+    judged = (*_targets(log, settings, refused, found), *own_targets(log, settings, definitions, refused))
     missed = dict.fromkeys(m for t in judged for m in t.minimums if m.found is not None and not m.comfortable)
     findings += [_missed(m, data.test_cutoff) for m in missed]
     if found and definitions:
@@ -66,14 +67,16 @@ def check(log: Log, settings: config.Config) -> Readiness:
 
 # --- what can be asked --------------------------------------------------------------------------
 def _refused(log: Log, settings: config.Config, findings: list[Finding]) -> dict[str, str]:
-    """The targets that the log or this version cannot answer, with why."""
-    refused = labels.refused(settings.targets, tuple(log.starts), tuple(sorted(log.columns)))
-    refused |= {name: "it is not declared under targets" for name in training.TARGETS if name not in settings.targets}
-    for name, target in settings.targets.items():
+    """The targets that the log cannot answer, with why."""
+    core = {n: t for n, t in settings.targets.items() if n in targets.CORE}
+    refused = labels.refused(core, tuple(log.starts), tuple(sorted(log.columns)))
+    refused |= {name: "it is not declared under targets" for name in targets.CORE if name not in settings.targets}
+    for name, target in core.items():
         if target.horizon_days not in (None, settings.timeline.horizon_days):
-            refused[name] = "its horizon_days is not timeline.horizon_days, the one horizon that this version trains"
+            refused[name] = "its horizon_days is not timeline.horizon_days"
     try:
         training.answerable(log, settings)
+        refused |= targets.declared(log, settings)[1]
     except UserError as error:
         findings.append(Finding("error", "targets", str(error), "Correct targets, or the mapping of what they count."))
     for name, why in refused.items():

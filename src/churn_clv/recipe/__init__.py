@@ -22,14 +22,14 @@ from churn_clv.recipe._choice import Choice, choose
 from churn_clv.recipe._workshop import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
 
-__all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "heads"]
+__all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "cut", "heads"]
 
 
 def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = lambda _: None) -> tuple[Head, ...]:
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
     horizon, trees = plan.horizon_days, chosen.trees["churned"]
     lesson = Lesson(plan, when, chosen.fresh)
-    hazard, whole = _cut(shop.hazard(lesson, trees), trees), _cut(shop.whole(lesson, trees), trees)
+    hazard, whole = cut(shop.hazard(lesson, trees), trees), cut(shop.whole(lesson, trees), trees)
     pool = _pool(shop, plan, chosen, when, say)
     out = [
         Head("churned", horizon, "hazard", hazard, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool,
@@ -39,11 +39,11 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = 
         if "spend" in shop.targets and share > 0:
             trees = chosen.trees[name]
             booster, scale, level = shop.balanced(Lesson(plan, when), trees, active_only=name == SPEND_IF_ACTIVE)
-            out.append(Head(name, horizon, "amount", _cut(booster, trees), level, 1.0, scale, weight=share))
+            out.append(Head(name, horizon, "amount", cut(booster, trees), level, 1.0, scale, weight=share))
     return tuple(out)
 
 
-def _cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
+def cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
     """The booster's first trees as a booster of its own."""
     if booster.num_trees() == trees:
         return booster

@@ -40,11 +40,18 @@ PICTURES = {
     "reliability": "Predicted and observed shares in ten groups, with 95% bars",
     "gains": "Who is found among the riskiest, against chance and rungs",
     "deciles": "Expected and actual spend per tenth of customers",
+    "targets": "How much of the base rate's loss each rung saves, by target",
     "clv": "Predicted and actual money of everyone known, window by window",
     "totals": "The predicted total over the actual at each cutoff, with its band",
     "strata": "Skill by number of orders, own rhythm and attributes",
 }
-BROAD = {"ladder", "totals", "strata", "clv"}  # on a phone these scroll: made to fit, their letters would be too small
+BROAD = {
+    "ladder",
+    "totals",
+    "strata",
+    "clv",
+    "targets",
+}  # on a phone these scroll: made to fit, their letters would be too small
 MAIN = (*wording.LADDER, "churn_empc")
 PER_CUTOFF = ("n", "churn_rate", *wording.LADDER[:3], "churn_ece_floor", *wording.LADDER[3:7], "spend_total_ratio")
 CHOICES = {
@@ -60,7 +67,8 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
     parts = (
         _head(document), _facts(document), _verdicts(document), _weak(document), _ladder(document, shown),
         _churn(document, shown), _spend(document, shown), _strata(document, shown), _cutoffs(document, shown),
-        _intervals(document), _clv(document, shown), _plan(document), _data(document), _glossary(),
+        _intervals(document), _clv(document, shown), _targets(document, shown), _plan(document), _data(document),
+        _glossary(),
     )  # fmt: skip
     title = escape(f"Backtest of {document['dataset']}, {document['horizon_days']} days")
     return (
@@ -199,6 +207,19 @@ def _clv(document: Document, shown: Mapping[str, str]) -> str:
     rows = wording.clv_rows(document["clv"])
     body = _paragraph(wording.clv(document["clv"])) + shown.get("clv", "")
     return _section("Beyond the horizon: CLV", body + _table(list(rows[0]), [list(r.values()) for r in rows], own=0))
+
+
+def _targets(document: Document, shown: Mapping[str, str]) -> str:
+    """The user's own targets, each with its ladder."""
+    found = document["targets"].values()
+    parts = [shown.get("targets", "")] if found else []
+    for one in found:
+        rows = wording.target_rows(one)
+        lines = "".join(f"<li>{escape(wording.target_verdict(m, v))}</li>" for m, v in one["minus_best"].items())
+        parts.append(_paragraph(f"{wording.target(one)}."))
+        parts.append(_table(list(rows[0]), [list(r.values()) for r in rows], own=0) + f'<ul class="plain">{lines}</ul>')
+    parts += [_paragraph(f"{name} was refused: {why}.") for name, why in document["targets_refused"].items()]
+    return _section("Other targets", "".join(parts)) if parts else ""
 
 
 def _plan(document: Document) -> str:

@@ -14,7 +14,15 @@ import polars as pl
 from churn_clv import timeline
 from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
 from churn_clv.errors import UserError
-from churn_clv.service.contract import Customer, Prediction, PredictRequest, PredictResponse, Problem, Warned
+from churn_clv.service.contract import (
+    Customer,
+    Prediction,
+    PredictRequest,
+    PredictResponse,
+    Problem,
+    TargetAnswer,
+    Warned,
+)
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
@@ -179,6 +187,7 @@ def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnin
         clv_extrapolated_share=row.get("clv_extrapolated_share"),
         historic_value=row.get("historic_value"),
         total_value=row.get("total_value"),
+        targets=_targets(row, bundle),
         model_version=bundle.version,
         warnings=warnings,
     )
@@ -198,6 +207,24 @@ def _by_months(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
     if row.get(f"clv_{months[-1]}m") is None:
         return None
     return {str(m): row[f"clv_{m}m"] for m in months}
+
+
+def _targets(row: dict[str, Any], bundle: Bundle) -> dict[str, TargetAnswer]:
+    """The answers to the targets of the user's own."""
+    out = {}
+    for head in bundle.own_heads:
+        number, rank, *event = bundle.columns_of(head)
+        found = row.get(number)
+        out[head.target] = TargetAnswer(
+            horizon_days=head.horizon_days,
+            eligible=found is not None,
+            probability=found if event else None,
+            expected=None if event else found,
+            percentile_in_reference=row.get(rank),
+            base=bundle.reference.targets[head.target].base,
+            band=row.get(event[1]) if event else None,
+        )
+    return out
 
 
 def _problem(place: Location, message: str, kind: str) -> Problem:

@@ -157,6 +157,18 @@ class Warned(Answer):
     detail: str
 
 
+class TargetAnswer(Answer):
+    """What is foreseen of one target of the config beside churned and spend; null for who is not of its population."""
+
+    horizon_days: Annotated[int, Field(description="How far this target looks.")]
+    eligible: Annotated[bool, Field(description="Whether the customer belongs to the target's population.")]
+    probability: Annotated[float | None, Field(ge=0, le=1, description="Of an event; null for a count or money.")]
+    expected: Annotated[float | None, Field(ge=0, description="A count, or money in major units; else null.")]
+    percentile_in_reference: Annotated[float | None, Field(ge=0, le=100)]
+    base: Annotated[float, Field(description="The share, or mean, of its population at the test cutoff.")]
+    band: Annotated[str | None, Field(description="Of a probability: the model's bands around its base rate.")]
+
+
 class Prediction(Answer):
     """One customer's answer; predictions are null where the customer is not eligible, never made up."""
 
@@ -202,6 +214,7 @@ class Prediction(Answer):
     ]
     historic_value: Annotated[float | None, Field(description="Net margin so far.")]
     total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
+    targets: Annotated[dict[str, TargetAnswer], Field(description="By name: the config's other targets; empty: none.")]
     model_version: str
     warnings: list[Warned]
 

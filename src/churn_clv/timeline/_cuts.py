@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 
-from churn_clv import events
+from churn_clv import config, events
 
 
 def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFrame:
@@ -106,6 +106,14 @@ def known_before(rows: pl.LazyFrame, when: dt.date | None) -> pl.LazyFrame:
     if when is None:
         return rows
     return rows.filter(pl.col("known_at").is_null() | (pl.col("known_at").dt.date() < when))
+
+
+def matching(predicate: config.Predicate, kinds: Sequence[str] | None = None) -> pl.Expr:
+    """Whether an event is one that the predicate means; ``kinds`` replaces its event types."""
+    of_kind = pl.col("event_type").is_in(list(kinds or predicate.kinds))
+    if predicate.column == "event_type":
+        return of_kind
+    return of_kind & pl.col(predicate.column).is_in(list(predicate.is_in))
 
 
 def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:

@@ -21,6 +21,7 @@ class Definitions(BaseModel):
 
     ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
     columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
+    ``watched`` has, by target, the products, categories or channels whose past is looked at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +37,7 @@ class Definitions(BaseModel):
     families: tuple[str, ...] | None
     exclude: tuple[str, ...]
     censored_gap_days: int
+    watched: dict[str, config.Predicate] = {}
 
     @property
     def horizon_window_days(self) -> int:
@@ -82,6 +84,7 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
             f"the log has no 'purchase' events before {seen_by or as_of} (event types: {kinds}). Map event_type to "
             f"'purchase', or take a later cutoff."
         )
+    columns = _columns_in_use(before, log.columns)
     return Definitions(
         horizon_days=settings.timeline.horizon_days,
         active_within_days=settings.population.active_within_days,
@@ -90,11 +93,12 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
         or default_windows(settings.timeline.horizon_days),
         rules=log.rules,
         starts=starts,
-        columns=_columns_in_use(before, log.columns),
+        columns=columns,
         event_types=tuple(sorted(starts)),
         families=settings.features.families,
         exclude=settings.features.exclude,
         censored_gap_days=gap_quantile(log.frame, as_of),
+        watched={n: t.events for n, t in settings.targets.items() if t.events.column in columns},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mlflow.entities.model_registry import RegisteredModel
 from mlflow.exceptions import MlflowException
 
-from churn_clv.config import Config
+from churn_clv.config import CORE, Config, Target
 from churn_clv.errors import UserError
 from churn_clv.tracking.store import connect
 
@@ -18,19 +18,30 @@ PARTS = "question_parts"
 
 
 def parts(config: Config) -> dict[str, Any]:
-    """Data set, horizon, population and label definitions: all that must agree before two models are compared."""
+    """Data set, horizon, population and label definitions: all that must agree before two models are compared.
+
+    Of the targets those that are compared: others come and go without making it another question.
+    """
     events = config.events
     return {
         "dataset": config.dataset,
         "timeline.horizon_days": config.timeline.horizon_days,
         "timeline.min_history_days": config.timeline.min_history_days,
         "population.active_within_days": config.population.active_within_days,
-        "targets": {name: target.model_dump(mode="json") for name, target in sorted(config.targets.items())},
+        "targets": {name: _target(target) for name, target in sorted(config.targets.items()) if name in CORE},
         "events.timezone": events.timezone,
         "events.currency": events.currency,
         "events.zero_amount": events.zero_amount,
         "events.negative_amount": events.negative_amount,
     }
+
+
+def _target(target: Target) -> dict[str, Any]:
+    """A target's definition, without what is not set: models registered by older versions know no such key."""
+    found = target.model_dump(mode="json", exclude={"has", "has_not"})
+    if found["events"]["event_types"] is None:
+        del found["events"]["event_types"]
+    return found
 
 
 def tags(config: Config) -> dict[str, str]:

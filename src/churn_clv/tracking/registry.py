@@ -28,7 +28,8 @@ from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS, code_version
 from churn_clv.tracking.store import connect, locked
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "horizon_days", "code_version", "code_hash", "id_key")
+KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "core_hash", "horizon_days", "code_version", "code_hash",
+             "id_key")  # fmt: skip
 REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
 Found = TypeVar("Found")
 LONGEST_VERSION = 9  # digits; longer numbers do not fit a store's integers

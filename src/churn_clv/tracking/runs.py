@@ -53,7 +53,9 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
         with locked(config):  # two runs that record one data set at once break MLflow's unique index
             client.log_inputs(run_id, [_dataset(config, trained)])
         client.log_batch(
-            run_id, metrics=_data_metrics(trained.data) + _metrics(trained.ladder), params=_parameters(config)
+            run_id,
+            metrics=_data_metrics(trained.data) + _metrics(trained.ladder) + _own(trained),
+            params=_parameters(config),
         )
         with TemporaryDirectory() as folder:
             _write_artifacts(Path(folder), config, trained, document)
@@ -131,6 +133,7 @@ def _tags(config: Config, trained: Trained, bundle_folder: Path) -> dict[str, st
         "dataset": config.dataset,
         "fingerprint": str(trained.data["fingerprint"]),
         "recipe_hash": config.recipe_hash,
+        "core_hash": config.core_hash,
         "horizon_days": str(config.timeline.horizon_days),
         question.TAG: question.tags(config)[question.TAG],
         "bundle_sha256": verify(bundle_folder)["version"],
@@ -165,6 +168,15 @@ def _metrics(ladder: list[dict[str, Any]]) -> list[Metric]:
         for key, value in step["metrics"].items()
         if value is not None
     ]
+
+
+def _own(trained: Trained) -> list[Metric]:
+    """The user's own targets: ``target.second_order/auroc``, and of a rung ``target.second_order/logistic/auroc``."""
+    out = []
+    for name, found in trained.targets.items():
+        for metric in _metrics(found["ladder"]):
+            out.append(Metric(f"target.{name}/{metric.key}", metric.value, metric.timestamp, metric.step))
+    return out
 
 
 def _data_metrics(data: dict[str, Any]) -> list[Metric]:

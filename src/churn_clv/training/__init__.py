@@ -6,12 +6,12 @@ and is judged there once. What ships is the same recipe, with the same choices, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from churn_clv import bundle, config, ladder, matrix, recipe, retention, timeline
+from churn_clv import bundle, config, ladder, matrix, recipe, retention, targets, timeline
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.models.retention import Retention
@@ -29,14 +29,13 @@ from churn_clv.training._report import (
     own_metrics,
     rung_metrics,
 )
-from churn_clv.training._targets import TARGETS, answerable
+from churn_clv.training._targets import answerable
 from churn_clv.training._total import DAYS_A_YEAR, season_learnt, total_band
 
 __all__ = [
     "CONFIRM_HORIZONS",
     "DAYS_A_YEAR",
     "MIN_CLASS",
-    "TARGETS",
     "Judged",
     "Trained",
     "answerable",
@@ -59,7 +58,8 @@ class Trained:
 
     ``ladder`` holds a row per rung with every metric key; ``oot`` the out-of-time predictions (customer_id, cutoff,
     churned, churn_probability, spend, expected_spend); ``rungs`` the same rows' predictions by rung; ``importance``
-    the judged boosters' gain per feature; ``total_band`` bounds predicted over actual total.
+    the judged boosters' gain per feature; ``total_band`` bounds predicted over actual total; ``targets`` has a document
+    of each of the user's own targets.
     """
 
     bundle: bundle.Bundle
@@ -70,6 +70,7 @@ class Trained:
     data: dict[str, Any]
     importance: pl.DataFrame
     total_band: tuple[float, float] | None = None
+    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Trained:
@@ -84,7 +85,9 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
     rows += [{"rung": r.name, "metrics": rung_metrics(r, judged)} for r in rungs]
     say("refitting the judged recipe on every label")
     heads = recipe.heads(judged.shop, judged.plan, judged.chosen, judged.plan.ends)
+    own = targets.learn(judged.shop, say)
     data = describe(log, judged, settings)
+    data["targets_refused"] |= own.refused
     report = {
         "plan": judged.plan.rows(),
         "data": data,
@@ -93,6 +96,7 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         "choice": chosen_as_json(judged),
         "test_cutoff": judged.plan.test.isoformat(),
         "matrix_order": matrix.order_hash(judged.snapshots),
+        "targets": own.documents,
     }
     churn = judged.predictions["churn_probability"].to_numpy()
     reference = bundle.make_reference(
@@ -102,17 +106,18 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         judged.interval,
         loss_table(log, judged, settings),
         _retention(log, judged),
+        own.references,
     )
     shipped = bundle.Bundle(
         definitions=judged.definitions,
-        heads=heads,
+        heads=(*heads, *own.heads),
         reference=reference,
         config=settings,
         trained_through=log.ends,
         report=report,
     )
     return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
-                   importance(judged), total_band(judged))  # fmt: skip
+                   importance(judged), total_band(judged), own.documents)  # fmt: skip
 
 
 def _retention(log: Log, judged: Judged) -> Retention | None:

@@ -24,6 +24,7 @@ from churn_clv.wording._base import (
     rung,
 )
 from churn_clv.wording._clv import clv, clv_rows, clv_weak
+from churn_clv.wording._targets import target, target_rows, target_verdict
 
 __all__ = [
     "ECE_MARGIN",
@@ -54,6 +55,9 @@ __all__ = [
     "rung",
     "season",
     "stratum",
+    "target",
+    "target_rows",
+    "target_verdict",
     "verdict",
     "verdicts",
     "where_it_does_not_win",

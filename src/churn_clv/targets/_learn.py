@@ -1,0 +1,150 @@
+"""The recipe of a target: choices at validation origins, one look at a test cutoff, the head that ships (D7, D8)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from churn_clv import metrics, timeline
+from churn_clv.metrics import Array
+from churn_clv.models import fit
+from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mapped, pooled, raw_margin, sigmoid
+from churn_clv.recipe import cut
+from churn_clv.targets._room import Room, Rows
+from churn_clv.timeline import Plan
+
+# Fewer customers than these of either kind at a slice, and nothing can be learnt or judged.
+MIN_CLASS = 10
+LINEAR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the validation origins chose: trees, the share of the logistic regression, the calibration map."""
+
+    trees: int
+    linear_share: float
+    intercept: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A target's recipe after its one look at the test cutoff; ``predicted`` and ``label`` go with ``rows``."""
+
+    room: Room
+    plan: Plan
+    chosen: Choice
+    head: Head
+    rows: Rows
+    predicted: Array
+    label: Array
+
+
+def judge(room: Room, plan: Plan) -> Judged:
+    """Choose at the origins, fit on every label that ends by the test cutoff, and predict there."""
+    chosen = choose(room, plan)
+    made = head(room, plan, chosen, plan.test)
+    rows = room.rows([plan.test])
+    return Judged(room, plan, chosen, made, rows, made.predict(room.values[rows]), room.label(None)[rows])
+
+
+def fitted(room: Room, plan: Plan) -> Plan:
+    """The plan without the oldest origins that have too little to learn from, but for the newest one."""
+    enough = [o for o in plan.origins if _rarer(room, room.learning(plan.learnt_by(o)), plan.test) >= MIN_CLASS]
+    return replace(plan, origins=tuple(enough) or plan.origins[-1:])
+
+
+def too_few(room: Room, plan: Plan) -> str | None:
+    """Why nothing can be learnt or judged at a plan; None where there is enough."""
+    slices = {
+        "train": (room.learning(plan.train), plan.test),
+        "validation": (room.rows(plan.origins), plan.test),
+        "test": (room.rows([plan.test]), None),
+    }
+    for role, (rows, known) in slices.items():
+        if (rarer := _rarer(room, rows, known)) < MIN_CLASS:
+            what = "of the rarer kind" if room.kind == "event" else "with any"
+            return (
+                f"{rarer} of {len(rows)} customer rows of the {role} slice are {what}; {MIN_CLASS} are needed (test "
+                f"cutoff {plan.test})"
+            )
+    return None
+
+
+def _rarer(room: Room, rows: Rows, known_by: dt.date | None) -> int:
+    """How many rows are of the rarer kind; of a count or money, how many have any."""
+    some = int((room.label(known_by)[rows] > 0).sum())
+    return min(some, len(rows) - some) if room.kind == "event" else some
+
+
+def choose(room: Room, plan: Plan) -> Choice:
+    """Trees, the share of the logistic regression and the map, at the origins' pooled rows."""
+    own = room.shop.settings.models.targets
+    parts = [room.rows([o]) for o in plan.origins]
+    origin = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+    label = np.concatenate([room.label(plan.test)[p] for p in parts])
+    found = [room.booster(plan, o, own.max_rounds) for o in plan.origins]
+
+    def predicted(trees: int) -> Array:
+        margins = [raw_margin(b, room.values[p], trees) for (b, _), p in zip(found, parts, strict=True)]
+        if room.kind == "event":
+            return np.clip(sigmoid(np.concatenate(margins)), CERTAIN, 1 - CERTAIN)
+        return np.concatenate([scale * np.exp(m) for (_, scale), m in zip(found, margins, strict=True)])
+
+    stages = {n: predicted(n) for n in fit.tree_counts(own)}
+    losses = {n: float(_losses(room, label, p).mean()) for n, p in stages.items()}
+    trees = min(losses, key=lambda n: losses[n])
+    if room.kind != "event":
+        return Choice(trees, 0.0, 0.0, 1.0)
+    said = [sigmoid(room.linear(plan, o).margin(room.values[p])) for o, p in zip(plan.origins, parts, strict=True)]
+    share, mixed = _share(stages[trees], np.concatenate(said), label, origin)
+    count = timeline.independent(plan.origins, plan.horizon_days)
+    return Choice(trees, share, *fit.shrunk_map(logit(mixed), label, origin, count))
+
+
+def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
+    """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
+    booster, scale = room.booster(plan, when, chosen.trees)
+    if room.kind == "event":
+        linear = room.linear(plan, when) if chosen.linear_share else None
+        pool = Pool(None, 0.0, linear, chosen.linear_share) if linear else None
+        return Head(room.name, plan.horizon_days, "event", cut(booster, chosen.trees), chosen.intercept, chosen.slope,
+                    pool=pool)  # fmt: skip
+    rows = room.learning(plan.learnt_by(when))
+    label = room.label(None if when == plan.ends else plan.test)[rows]
+    level = fit.balance(booster, room.values[rows], label / scale, chosen.trees)
+    return Head(room.name, plan.horizon_days, room.kind, cut(booster, chosen.trees), level, 1.0, scale)
+
+
+def _losses(room: Room, label: Array, predicted: Array) -> Array:
+    if room.kind == "event":
+        return metrics.log_losses(label, predicted)
+    return metrics.tweedie_deviances(label, predicted)
+
+
+def _share(own: Array, said: Array, label: Array, origin: Rows) -> tuple[float, Array]:
+    """The share of the logistic regression that lowers the log loss most, where it lowers it at every origin.
+
+    Each probability is first mapped within its origin, as in the recipe of churn (``recipe``).
+    """
+    nothing = np.full_like(own, np.nan)
+
+    def by_origin(mixed: Array) -> Array:
+        out = []
+        for place in np.unique(origin):
+            here = origin == place
+            a, b = fit.logistic_map(logit(mixed[here]), label[here])
+            out.append(metrics.log_losses(label[here], mapped(mixed[here], a, b)).mean())
+        return np.array(out)
+
+    alone = by_origin(own)
+    best, share, out = float(alone.mean()), 0.0, own
+    for other in LINEAR_SHARES[1:]:
+        mixed = pooled(own, said, other, nothing, 0.0)
+        loss = by_origin(mixed)
+        if (loss <= alone).all() and loss.mean() < best:
+            best, share, out = float(loss.mean()), other, mixed
+    return share, out

@@ -1,0 +1,234 @@
+"""Targets of the user's own: blind to what comes later, judged as shipped, no better than chance on noise."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import sim
+import yaml
+
+from churn_clv import backtest, bundle, config, events, labels, matrix, targets, timeline, training
+from churn_clv.models.predict import Head
+from churn_clv.recipe import Workshop
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = yaml.safe_load((ROOT / "configs" / "targets.yaml").read_text(encoding="utf-8"))["targets"]
+OWN = SHIPPED | {
+    "lines": {"events": {"column": "category", "is_in": ["category 1", "category 2"]}, "measure": "count",
+              "horizon_days": 42},
+    "web_money": {"events": {"column": "channel", "is_in": ["web"]}, "measure": "amount", "at_least": 0},
+}  # fmt: skip
+DAY = dt.timedelta(days=1)
+LOG = sim.log(2500)  # complaints and the like are rare
+QUICK = sim.QUICK | {"max_rounds": 20}
+
+
+def settings(own: dict[str, Any] = OWN, **sections: Any) -> config.Config:
+    models = {"threads": 1, "churn": QUICK, "spend": QUICK, "targets": QUICK}
+    return sim.settings(targets=own, models=models, promotion={"bootstrap_draws": 100}, **sections)
+
+
+def shop_of(log: events.Log, own: config.Config) -> Workshop:
+    core, _ = training.answerable(log, own)
+    plan = timeline.make_plan(log.starts["purchase"], log.ends, own.timeline)
+    return Workshop(log, own, [plan], core, lambda _: None)
+
+
+def judged(shop: Workshop, name: str) -> targets.Judged:
+    found, why = targets.look(name, shop.settings.targets[name], shop, [shop.log.ends])
+    assert why is None, why
+    return found[0]
+
+
+@cache
+def shop() -> Workshop:
+    return shop_of(LOG, settings())
+
+
+@cache
+def of(name: str) -> targets.Judged:
+    return judged(shop(), name)
+
+
+@cache
+def dealt(test: dt.date) -> Workshop:
+    """The same log with the events from ``test`` on dealt out among all customers, at ten times the money."""
+    later = pl.col("time") >= pl.lit(dt.datetime.combine(test, dt.time()))
+    rows, ids = LOG.frame.filter(later), sorted(set(LOG.frame["customer_id"]))
+    draw = random.Random(5)
+    rows = rows.with_columns(
+        customer_id=pl.Series([draw.choice(ids) for _ in range(rows.height)]), amount=pl.col("amount") * 10
+    )
+    frame = pl.concat([LOG.frame.filter(~later), rows]).sort("customer_id", "time")
+    return shop_of(sim.changed(LOG, frame), settings())
+
+
+@pytest.fixture(scope="module")
+def trained() -> training.Trained:
+    return training.train(LOG, settings())
+
+
+def substance(head: Head) -> tuple[object, ...]:
+    return head.target, head.horizon_days, head.kind, head.intercept, head.slope, head.scale, head.pool, (
+        head.booster.model_to_string()
+    )  # fmt: skip
+
+
+# --- time ---------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["second_order", "unsubscribe", "buys_category", "lines"])
+def test_what_comes_after_the_test_cutoff_changes_no_prediction_of_it(name: str) -> None:
+    before = of(name)
+    after = judged(dealt(before.plan.test), name)
+    assert substance(after.head) == substance(before.head) and after.chosen == before.chosen
+    known = set(LOG.frame.filter(pl.col("time").dt.date() < before.plan.test)["customer_id"])
+    assert set(after.room.pairs[after.rows]["customer_id"]) <= known
+    assert after.predicted.tolist() == before.predicted.tolist()
+    assert after.label.tolist() != before.label.tolist()
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_label_learnt_from_ends_before_what_it_helps_to_predict(name: str) -> None:
+    found = of(name)
+    room, plan = found.room, found.plan
+    horizon = (OWN[name].get("horizon_days") or 28) * DAY
+    for when in (*plan.origins, plan.test, plan.ends):
+        cutoffs = room.pairs[room.learning(plan.learnt_by(when))]["cutoff"]
+        assert len(cutoffs) and (cutoffs.max() + horizon) <= when
+    assert plan.test + horizon == LOG.ends
+
+
+def test_the_labels_are_those_of_the_population() -> None:
+    """Rows and labels of a room, again by the plain functions."""
+    own, log = settings(), LOG
+    for name in ("first_purchase", "unsubscribe", "returns"):
+        found = of(name)
+        everyone = timeline.known_among(
+            log.frame, timeline.pairs_of(log.frame["customer_id"].unique(), [found.plan.test])
+        )
+        asked = matrix.members(log.frame, everyone, {name: own.targets[name]}, found.room.shop.definitions)[name]
+        pairs = everyone.filter(asked)
+        assert found.room.pairs[found.rows].equals(pairs) and 20 < pairs.height < everyone.height
+        label = labels.build(log.frame, pairs, {name: own.targets[name]}, 28, minor_units=2, ends=log.ends)
+        assert found.label.tolist() == label[f"{name}_28d"].to_list()
+
+
+# --- honesty ------------------------------------------------------------------------------------
+def test_noise_is_not_predicted() -> None:
+    """Coins fall on everybody alike: the model ranks as by chance, and is not ahead of the base rate."""
+    whole, draw = LOG, random.Random(11)
+    start = whole.starts["purchase"]
+    ids, days = sorted(set(whole.frame["customer_id"])), (whole.ends - start).days
+    rows = [
+        {"customer_id": draw.choice(ids), "time": dt.datetime.combine(start + draw.randrange(days) * DAY, dt.time(12)),
+         "event_type": "coin"}
+        for _ in range(4000)
+    ]  # fmt: skip
+    coins = pl.DataFrame(rows, schema={c: whole.frame.schema[c] for c in ("customer_id", "time", "event_type")})
+    frame = pl.concat([whole.frame, coins], how="diagonal").sort("customer_id", "time", maintain_order=True)
+    log = sim.changed(whole, frame)
+    log.starts["coin"] = start
+    own = settings({"coin": {"events": {"is_in": ["coin"]}, "measure": "present"}})
+    said = targets.describe(judged(shop_of(log, own), "coin"))
+    rungs = {r["rung"]: r["metrics"] for r in said["ladder"]}
+    assert abs(rungs["champion"]["auroc"] - 0.5) < 0.06
+    assert rungs["champion"]["log_loss"] < rungs["base_rate"]["log_loss"] + 0.02
+    assert said["minus_best"]["log_loss"]["verdict"] != "ahead"
+
+
+def test_a_category_is_known_by_those_who_buy_it() -> None:
+    """Some buy of a category each time and some never do: the model sees what the watched features show."""
+    whole = LOG
+    fans = pl.col("customer_id").hash(7) % 2 == 0
+    bought = pl.col("event_type") == "purchase"
+    frame = whole.frame.with_columns(
+        category=pl.when(bought & fans).then(pl.lit("tea")).when(bought).then(pl.lit("cups")).otherwise("category")
+    )
+    log = sim.changed(whole, frame)
+    own = settings({"tea": {"events": {"column": "category", "is_in": ["tea"]}, "measure": "present"}})
+    said = {r["rung"]: r["metrics"] for r in targets.describe(judged(shop_of(log, own), "tea"))["ladder"]}
+    assert said["champion"]["auroc"] > said["recency"]["auroc"] + 0.1
+
+
+# --- the bundle ---------------------------------------------------------------------------------
+def test_every_shipped_target_is_learnt_by_yaml_alone(trained: training.Trained) -> None:
+    own = trained.bundle.own_heads
+    assert [h.target for h in own] == list(OWN) and trained.data["targets_refused"] == {}
+    assert {h.target: h.kind for h in own} == dict.fromkeys(SHIPPED, "event") | {
+        "lines": "count",
+        "web_money": "amount",
+    }
+    assert list(trained.targets) == list(OWN) == list(trained.bundle.report["targets"])
+    for name, found in trained.targets.items():
+        rungs = {r["rung"]: r["metrics"] for r in found["ladder"]}
+        keys = targets.EVENT_KEYS if name in SHIPPED else targets.AMOUNT_KEYS
+        assert all(set(row) == {*keys, "n"} for row in rungs.values()), name
+        assert {"champion", "base_rate", "recency"} < set(rungs)
+        assert found["n"] == rungs["champion"]["n"] > 20
+        assert set(found["minus_best"]) <= {"log_loss", "auroc", "tweedie_deviance", "gini"}
+
+
+def test_the_shipped_recipe_is_the_judged_one(trained: training.Trained) -> None:
+    for head in trained.bundle.own_heads:
+        found = of(head.target)
+        assert head.booster.num_trees() == found.chosen.trees == trained.targets[head.target]["trees"]
+        if head.kind == "event":
+            assert (head.intercept, head.slope) == (found.chosen.intercept, found.chosen.slope)
+        reference = trained.bundle.reference.targets[head.target]
+        assert reference.base == found.label.mean() and reference.quantiles[-1] == found.predicted.max()
+
+
+def test_scores_hold_a_number_for_those_who_are_asked_and_no_other(trained: training.Trained, tmp_path: Path) -> None:
+    bundle.save(trained.bundle, tmp_path / "bundle")
+    loaded, log = bundle.load_bundle(tmp_path / "bundle"), LOG
+    own = {n: loaded.config.targets[n] for n in OWN}
+    scores = loaded.score_log(log.frame, log.ends)
+    asked = matrix.members(log.frame, scores.select("customer_id", "cutoff"), own,
+                           loaded.definitions)  # fmt: skip
+    for head in loaded.own_heads:
+        number, rank, *event = bundle.columns_of(head.target, head.kind)
+        member = asked[head.target]
+        assert (scores[number].is_not_null() == member).all() and (scores[rank].is_not_null() == member).all()
+        assert 10 < member.sum() < scores.height or head.target == "unsubscribe"
+        assert scores[number].drop_nulls().is_between(0, 1 if event else 1e6).all()
+        if event:
+            assert set(scores[event[1]].drop_nulls()) <= {"low", "medium", "high"}
+            assert scores[event[0]].unique().to_list() == [loaded.reference.targets[head.target].base]
+    again = trained.bundle.score_log(log.frame, log.ends)
+    assert again.drop("model_version").equals(scores.drop("model_version"))
+
+
+def test_a_target_that_the_log_cannot_answer_is_refused_and_the_rest_go_on() -> None:
+    own = {
+        "cancel": {"events": {"is_in": ["cancel"]}, "measure": "present"},
+        "rare": {"events": {"column": "product_id", "is_in": ["product 199"]}, "measure": "present"},
+        "long": {"events": {"is_in": ["purchase"]}, "measure": "present", "horizon_days": 300},
+        "complaint": SHIPPED["complaint"],
+    }
+    found = targets.learn(shop_of(LOG, settings(own)))
+    assert [h.target for h in found.heads] == ["complaint"] == list(found.documents) == list(found.references)
+    assert "map such events" in found.refused["cancel"] and "the labels do not fit" in found.refused["long"]
+    assert "10 are needed" in found.refused["rare"] or "no event has" in found.refused["rare"]
+
+
+def test_the_backtest_judges_them_at_several_cutoffs(tmp_path: Path) -> None:
+    names = ("second_order", "lines")
+    own = settings({n: OWN[n] for n in names} | {"cancel": {"events": {"is_in": ["cancel"]}, "measure": "present"}},
+                   backtest={"cutoffs": 2}).model_copy(update={"out": str(tmp_path)})  # fmt: skip
+    document = backtest.run(own, sim.log(), final=True)
+    assert list(document["targets"]) == list(names) and list(document["targets_refused"]) == ["cancel"]
+    for name in names:
+        found = document["targets"][name]
+        assert len(found["cutoffs"]) == 2 and found["cutoffs"] == sorted(found["cutoffs"])
+        champion = found["ladder"][0]
+        assert champion["rung"] == "champion" and [r["cutoff"] for r in champion["by_cutoff"]] == found["cutoffs"]
+        assert found["n"] == sum(r["n"] for r in champion["by_cutoff"])
+        key = "auroc" if name != "lines" else "gini"
+        values = [r[key] for r in champion["by_cutoff"]]
+        assert champion["mean"][key] == pytest.approx(np.mean(values)) and champion["worst"][key] == min(values)
