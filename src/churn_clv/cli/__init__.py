@@ -38,6 +38,7 @@ for command in (
     _ahead.forecast,
     _serve.publish,
     _serve.score,
+    _ahead.whatif,
     _serve.serve,
     _lab.simulate,
 ):

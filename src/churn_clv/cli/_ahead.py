@@ -1,4 +1,4 @@
-"""The command that looks at everyone's money in sum: forecast."""
+"""The commands that look at everyone's money in sum: forecast, whatif."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from rich.markup import escape
 
 from churn_clv import config
 from churn_clv.cli import _show
+from churn_clv.cli._serve import _bundle
 from churn_clv.cli._show import out
 from churn_clv.cli._work import Configs, Json, timed
 
 PARTS = {"known": "known customers", "new": "new customers", "total": "total"}
+CHANGES = {
+    "lapse": "one point less lapse", "order_value": "order value +2%", "margin": "margin +1 point",
+    "discount": "discount rate -1 point",
+}  # fmt: skip
 
 
 def forecast(
@@ -79,3 +84,60 @@ def _origin(row: Mapping[str, Any]) -> dict[str, str]:
     ratio = "-" if row["ratio"] is None else f"{row['ratio']:.3f}"
     return {"origin": row["cutoff"]} | both | {"ratio": ratio, "band": band,
                                                "last horizon": f"{row['last_horizon']:,.0f}"}  # fmt: skip
+
+
+def whatif(
+    configs: Configs,
+    version: Annotated[str | None, typer.Option(help="A registered version or alias; default: the published.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what less lapse, dearer orders, more margin or less discount would add to value, by value tier."""
+    from churn_clv import events
+    from churn_clv import whatif as change
+
+    settings = config.load(*configs)
+
+    def work(say: Callable[[str], None]) -> dict[str, Any]:
+        bundle = _bundle(settings, version)
+        say("reading the log")
+        log = events.read_log(settings)
+        say("scoring")
+        return change.run(bundle, log)
+
+    document = timed(work)
+    _show.answer(document, as_json, print_whatif)
+
+
+def print_whatif(document: Mapping[str, Any]) -> None:
+    """Who holds the value, then what each change adds to it."""
+    currency, months, days = document["currency"], document["months"], document["horizon_days"]
+    title = f"Value at {document['cutoff']}: CLV of {months} months and of the next {days} days ({currency})"
+    _show.print_rows(title, [_tier(row, months, days) for row in document["tiers"]])
+    for row in document["tiers"]:
+        if row["tied"]:
+            out.print(f"{row['tier']}: {row['tied']:,} customers of lower tiers have the same lowest CLV; ids decide")
+    title = f"\nWhat a change adds to the CLV of {months} months, and of the next {days} days ({currency})"
+    _show.print_rows(title, [_added(one, row) for one in document["changes"] for row in one["tiers"]])
+    if document["without_value"]:
+        out.print(f"{document['without_value']:,} customers have no CLV and are left out")
+    out.print(escape(document["intervals"]))
+    if document["in_sample"]:
+        out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff.")
+
+
+def _tier(row: Mapping[str, Any], months: int, days: int) -> dict[str, str]:
+    cut = "-" if row["cut"] is None else f"{row['cut']:,.2f}"
+    return {
+        "tier": row["tier"], "customers": f"{row['n']:,}", "eligible": f"{row['eligible']:,}", "lowest": cut,
+        f"{months} months": f"{row['value']:,.0f}", f"{days} days": f"{row['horizon_value']:,.0f}",
+    }  # fmt: skip
+
+
+def _added(one: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, str]:
+    def told(prefix: str) -> str:
+        values = (row[f"{prefix}{k}"] for k in ("change", "low", "high"))
+        return "{:+,.0f} ({:,.0f} to {:,.0f})".format(*values)
+
+    share = "-" if row["share"] is None else f"{row['share']:+.2%}"
+    return {"change": CHANGES[one["change"]], "tier": row["tier"], "CLV": told(""), "of it": share,
+            "horizon": told("horizon_")}  # fmt: skip
