@@ -90,7 +90,19 @@ def effects(scores: pl.DataFrame, retention: Retention, margin: float, discount:
     known = known.sort(f"clv_{months}m", "customer_id", descending=[True, False])
     if known.is_empty():
         return known
-    days, horizon = days_of(months, known["cutoff"][0]), retention.window_days
+    value, near, factors = _factors(known, retention, margin, discount, months)
+    first = value * near
+    columns = {name: value * factor for name, (factor, _) in factors.items()}
+    columns |= {f"{name}_horizon": first * factor for name, (_, factor) in factors.items()}
+    return known.select("customer_id", "eligible", tier=pl.Series(_tiers(known.height))).with_columns(
+        value=pl.Series(value), horizon=pl.Series(first), **{name: pl.Series(found) for name, found in columns.items()}
+    )
+
+
+def _factors(
+    known: pl.DataFrame, retention: Retention, margin: float, discount: float, months: int
+) -> tuple[Floats, Floats, dict[str, tuple[Floats | float, Floats | float]]]:
+    """Value (n,), the first window's share of it, and what each change multiplies value and the first window by."""
     orders = {reliable: name for name, reliable in RELIABILITY.items()}
     strata = [reason or orders[own] for reason, own in known.select("reason", "reliability").rows()]
 
@@ -98,23 +110,16 @@ def effects(scores: pl.DataFrame, retention: Retention, margin: float, discount:
         each = {name: retention.coefficient(name, length, rate)[0] for name in sorted(set(strata))}
         return np.array([each[name] for name in strata])
 
-    long, near = coefficients(days, discount), coefficients(horizon, discount)
-    value = known[f"clv_{months}m"].to_numpy()
-    first = value * near / long
+    lengths = days_of(months, known["cutoff"][0]), retention.window_days
+    long, near = (coefficients(length, discount) for length in lengths)
+    farther, nearer = (coefficients(length, _less(discount)) for length in lengths)
     risk = known["churn_probability"].fill_null(0.0).to_numpy()
     kept = np.minimum(risk, LAPSE) / (1 - risk)
-    later = [coefficients(length, _less(discount)) for length in (days, horizon)]
-    factors = {
-        "lapse": (kept, kept),
-        "order_value": (ORDER_VALUE, ORDER_VALUE),
-        "margin": (_more_margin(margin) / margin,) * 2,
-        "discount": (later[0] / long - 1, later[1] / near - 1),
-    }
-    columns = {name: value * factor for name, (factor, _) in factors.items()}
-    columns |= {f"{name}_horizon": first * factor for name, (_, factor) in factors.items()}
-    return known.select("customer_id", "eligible", tier=pl.Series(_tiers(known.height))).with_columns(
-        value=pl.Series(value), horizon=pl.Series(first), **{name: pl.Series(found) for name, found in columns.items()}
-    )
+    more = _more_margin(margin) / margin
+    return known[f"clv_{months}m"].to_numpy(), near / long, {
+        "lapse": (kept, kept), "order_value": (ORDER_VALUE, ORDER_VALUE), "margin": (more, more),
+        "discount": (farther / long - 1, nearer / near - 1),
+    }  # fmt: skip
 
 
 def _less(discount: float) -> float:

@@ -16,7 +16,7 @@ import pytest
 import sim
 from typer.testing import CliRunner
 
-from churn_clv import cli, config, events, forecast, forecast_figure, strata, timeline
+from churn_clv import cli, config, events, forecast, forecast_figure, retention, strata, timeline
 from churn_clv.errors import UserError
 from churn_clv.forecast._band import Pair, band
 from churn_clv.forecast._known import MOST, WANTED, origin_plans, plain
@@ -78,6 +78,11 @@ def test_the_method_with_the_smallest_errors_is_chosen() -> None:
     each), drift 50, 60 (none); a season of 365 days is 12 windows of 30 and has nothing to read.
     """
     assert ahead([10.0, 20.0, 30.0, 40.0, 50.0, 60.0], 30) == (70.0, "drift")
+
+
+def test_the_newest_window_judges_too() -> None:
+    """Of the fifth drift is off by 3.3 and last by 10, of the sixth by 20 and 10: together 23.3 and 20."""
+    assert ahead([0.0, 20.0, 30.0, 40.0, 50.0, 40.0], 30) == (40.0, "last")
 
 
 def test_what_jumps_about_a_level_is_its_mean() -> None:
@@ -181,6 +186,19 @@ def test_the_parts_add_up_and_what_came_is_all_that_came() -> None:
     assert found["last_horizon"] == pytest.approx(rows[-1]["total_actual"])
 
 
+def test_who_is_not_eligible_brings_the_mean_of_the_kind() -> None:
+    """As in CLV's first window: the retention's means, learnt apart here."""
+    found, log, own = whole()["known"], sim.log(*LOG), sim.settings()
+    earliest = log.starts["purchase"] + own.timeline.horizon_days * DAY
+    definitions = timeline.define(log, own, as_of=log.ends)
+    means = retention.learn(log, definitions, own.targets["spend"], earliest).spend
+    assert set(means) == {"lapsed", "prospect"} and found["unpredicted"] == 0
+    rest = sum(n * means[kind] for kind, n in found["customers"].items() if kind != "eligible")
+    assert found["expected"] - found["eligible_expected"] == pytest.approx(rest) and rest > 0
+    assert sum(found["customers"].values()) == log.frame["customer_id"].n_unique()
+    assert all(0.6 < row["ratio"] < 1.6 for row in whole()["origins"])
+
+
 def test_the_first_origins_have_no_band_and_the_others_only_from_before() -> None:
     found = whole()
     rows = found["origins"]
@@ -213,6 +231,8 @@ def test_without_money_or_with_too_short_a_log_it_says_so() -> None:
         forecast.run(sim.settings().model_copy(update={"targets": only}), sim.log())
     with pytest.raises(UserError, match=r"no origin fits before .*: the labels do not fit: the log covers 100 days"):
         forecast.run(sim.settings(), timeline.until(sim.log(), sim.log().starts["purchase"] + 100 * DAY))
+    with pytest.raises(UserError, match=r"customer rows of the train slice .* churned .* who spent are needed"):
+        forecast.run(sim.settings(), sim.log(12, 196))
 
 
 def test_the_command_writes_a_picture_and_says_what_the_document_says(tmp_path: Path) -> None:

@@ -67,9 +67,13 @@ def run(settings: config.Config, log: Log, say: Say = lambda _: None) -> dict[st
     takings = Takings(log, targets["spend"], shop.definitions)
     if why_not := too_few(shop, now):
         raise UserError(f"forecast: {why_not}. `churn-clv check` says what the log holds.")
-    learnable = [plan for plan in plans if too_few(shop, plan) is None]
+    misses = {plan.test: too_few(shop, plan) for plan in plans}
+    for when, missing in misses.items():
+        if missing:
+            say(f"no origin at {when}: {missing}")
+    learnable = [plan for plan in plans if misses[plan.test] is None]
     if not learnable:
-        raise UserError(f"forecast: no earlier origin can be learnt from: {too_few(shop, plans[-1])}.")
+        raise UserError(f"forecast: no earlier origin can be learnt from: {misses[plans[-1].test]}.")
     origins = [_origin(log, shop, plan, takings, say) for plan in learnable]
     return _document(settings, log, origins, _origin(log, shop, now, takings, say), now, takings, step)
 
