@@ -10,7 +10,7 @@ import pytest
 from churn_clv.models.linear import Linear
 from churn_clv.models.orders import Orders, fit_orders
 
-COLUMNS = ("days_since_last_purchase", "purchase_days_per_week", "purchase_days_last_28d", "purchase_days_trend_28d_to_56d")
+COLUMNS = ("days_since_last_purchase", "purchase_days_per_week", "purchase_days_last_28d", "purchase_days")
 
 
 def test_orders_by_hand() -> None:

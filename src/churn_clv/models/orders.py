@@ -1,9 +1,9 @@
 """How many purchase days the horizon will bring: P(active) x the orders of an active customer (definition D17).
 
 An active customer has one order at least, and as many more as a Poisson regression says from two things: how often it
-bought of late, and the hazard of buying at all. A Poisson quasi-likelihood asks for the mean alone to be right (Gourieroux,
-Monfort, Trognon 1984, Econometrica 52(3)), and with an intercept its total is. Learnt out of time.
-"""  # fmt: skip
+bought of late, and the hazard of buying at all. A Poisson quasi-likelihood asks for the mean alone to be right
+(Gourieroux, Monfort, Trognon 1984, Econometrica 52(3)), and with an intercept its total is. Learnt out of time.
+"""
 
 from __future__ import annotations
 
