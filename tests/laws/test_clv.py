@@ -74,7 +74,7 @@ def test_nothing_later_than_the_cutoff_is_learnt(judged: dict[str, Any]) -> None
     dearer = log.frame.with_columns(pl.when(later).then(pl.col("amount") * 5).otherwise("amount").alias("amount"))
     targets, _ = training.answerable(log, SETTINGS)
     logs = (log, sim.changed(log, dearer))
-    models = [_clv._horizon_models(own, SETTINGS, targets, [cutoff]) for own in logs]
+    models = [training.horizon_models(own, SETTINGS, targets, [cutoff]) for own in logs]
     looks = [_clv._look(own, SETTINGS, targets, cutoff, 3, m[cutoff]) for own, m in zip(logs, models, strict=True)]
     for name, money in looks[0].predicted.items():
         assert (money == looks[1].predicted[name]).all(), name

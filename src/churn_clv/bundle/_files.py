@@ -32,6 +32,7 @@ from churn_clv.bundle._proof import (
     whole_file,
 )
 from churn_clv.errors import UserError
+from churn_clv.models import outlook
 from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
@@ -41,7 +42,7 @@ from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
-FORMAT = 3
+FORMAT = 4
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -193,13 +194,14 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         band_names=tuple(entry["band_names"]),
         interval=_load_interval(entry["interval"]) if entry["interval"] else None,
         retention=_load_retention(entry["retention"]) if entry["retention"] else None,
+        outlook=outlook.from_json(entry["outlook"]) if entry["outlook"] else None,
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
     )
 
 
 def _load_retention(entry: Mapping[str, Any]) -> Retention:
-    curves = {name: tuple(curve) for name, curve in entry["money"].items()}
-    return Retention(entry["window_days"], entry["matured"], curves, entry["spend"])
+    money, active = ({name: tuple(curve) for name, curve in entry[k].items()} for k in ("money", "active"))
+    return Retention(entry["window_days"], entry["matured"], money, entry["spend"], active)
 
 
 def _load_interval(entry: Mapping[str, Any]) -> ByOrders:

@@ -118,17 +118,23 @@ class Value(Section):
     accept: tuple[PositiveFloat, PositiveFloat] = (6.0, 14.0)
 
 
+Months = Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_length=1)]
+
+
 class Clv(Section):
     """The value of a customer beyond the horizon (docs/clv.md); the margin is ``value.margin_share``."""
 
-    months: Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_length=1)] = (3, 6, 12, 24)
+    months: Months = (3, 6, 12, 24)
+    active_months: Months = (1, 3, 6, 12)
+    next_order_days: Annotated[tuple[Days, ...], Field(min_length=1)] = (7, 14, 30, 60, 90)
     discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     backtest_windows: Annotated[int, Field(ge=2, le=60)] | None = None
 
     @model_validator(mode="after")
-    def _months_rise(self) -> Clv:
-        if list(self.months) != sorted(set(self.months)):
-            raise ValueError("months must rise strictly")
+    def _they_rise(self) -> Clv:
+        for name in ("months", "active_months", "next_order_days"):
+            if list(found := getattr(self, name)) != sorted(set(found)):
+                raise ValueError(f"{name} must rise strictly")
         return self
 
 
