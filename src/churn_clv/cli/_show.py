@@ -164,6 +164,7 @@ def print_backtest(document: Mapping[str, Any]) -> None:
          "churn skill": _cell(r["churn_skill"]), "spend skill": _cell(r["spend_skill"])}
         for r in document["strata"] if not r["by"].startswith("attribute")
     ])  # fmt: skip
+    out.print(f"\n{escape(wording.orders(document))}")
     if document["clv"]:
         print_rows("\nCLV", wording.clv_rows(document["clv"]))
         out.print(escape(wording.clv(document["clv"])))

@@ -23,7 +23,7 @@ from churn_clv.wording._base import (
     percent,
     rung,
 )
-from churn_clv.wording._clv import clv, clv_rows, clv_weak
+from churn_clv.wording._clv import clv, clv_rows, clv_weak, orders
 
 __all__ = [
     "ECE_MARGIN",
@@ -48,6 +48,7 @@ __all__ = [
     "look",
     "noun",
     "number",
+    "orders",
     "percent",
     "question",
     "returning",
