@@ -17,9 +17,9 @@ SETTINGS = sim.settings(models={"threads": 1, "churn": sim.QUICK | {"max_rounds"
 
 
 def test_which_cutoffs_have_matured() -> None:
-    """The log runs from 1 January to 29 December 2024: two horizons of history, then so many months."""
+    """The log runs from 3 January to 29 December 2024: two horizons of history, then so many months."""
     log = sim.log()
-    assert (log.starts["purchase"], log.ends) == (dt.date(2024, 1, 1), dt.date(2024, 12, 30))
+    assert (log.starts["purchase"], log.ends) == (dt.date(2024, 1, 3), dt.date(2024, 12, 30))
     three = [dt.date(2024, 4, 1), dt.date(2024, 7, 1), dt.date(2024, 9, 30)]
     assert training.matured_at(log, SETTINGS, 3) == three
     # Six months fit once: the second cutoff lies half a horizon before the first.
