@@ -20,13 +20,16 @@ def test_which_cutoffs_have_matured() -> None:
     """The log runs from 3 January to 29 December 2024: two horizons of history, then so many months."""
     log = sim.log()
     assert (log.starts["purchase"], log.ends) == (dt.date(2024, 1, 3), dt.date(2024, 12, 30))
-    three = [dt.date(2024, 4, 1), dt.date(2024, 7, 1), dt.date(2024, 9, 30)]
-    assert training.matured_at(log, SETTINGS, 3) == three
+    june, september = dt.date(2024, 6, 30), dt.date(2024, 9, 30)
+    assert training.matured_at(log, SETTINGS, 3) == [june, september]  # the six months' serves both
     # Six months fit once: the second cutoff lies half a horizon before the first.
-    assert training.matured_at(log, SETTINGS, 6) == [dt.date(2024, 6, 16), dt.date(2024, 6, 30)]
+    assert training.matured_at(log, SETTINGS, 6) == [dt.date(2024, 6, 16), june]
     assert training.matured_at(log, SETTINGS, 12) == []
-    long = config.from_dict(SETTINGS.model_dump(by_alias=True) | {"timeline": {"min_history_days": 100}})
-    assert training.matured_at(log, long, 3) == three[1:]
+    plain = SETTINGS.model_dump(by_alias=True)
+    alone = config.from_dict(plain | {"clv": {"months": [3]}})
+    assert training.matured_at(log, alone, 3) == [june, september]  # three months before
+    long = config.from_dict(plain | {"timeline": {"min_history_days": 180}})
+    assert training.matured_at(log, long, 6) == [] and training.matured_at(log, long, 3)[-1] == september
 
 
 def test_a_light_model_knows_nothing_later_than_its_cutoff() -> None:

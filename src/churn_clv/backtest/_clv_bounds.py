@@ -30,7 +30,7 @@ def _judged(
     spend, cutoff = targets["spend"], past.ends
     judged = training.horizon_models(log, settings, targets, [cutoff]).get(cutoff)
     trees = judged.chosen.trees["spend"] if judged else settings.models.spend.max_rounds // 2
-    clv = settings.clv.model_copy(update={"months": (months,)})
+    clv = settings.clv.model_copy(update={"months": tuple(m for m in settings.clv.months if m >= months)})
     found, totals = training.clv_bounds(past, settings.model_copy(update={"clv": clv}), targets, trees)
     if months not in found:
         return None

@@ -25,7 +25,6 @@ from churn_clv.training._report import CONFIRM_HORIZONS, confirmed
 ORDERS = config.Target(events=config.Predicate(is_in=("purchase",)), measure="count")
 # A recipe needs so many horizons of log before a cutoff for its errors to say something of today's.
 HISTORY = 2
-MOST = 4
 
 
 def outlook(log: Log, judged: Judged, settings: config.Config, say: Say = lambda _: None) -> Outlook:
@@ -87,16 +86,17 @@ def clv_bounds(
     if "spend" not in targets:
         return found, totals
     matured = {m: cutoffs for m in settings.clv.months if (cutoffs := matured_at(log, settings, m))}
-    models = light_models(log, settings, targets, sorted({c for each in matured.values() for c in each}), trees)
+    ever = sorted({c for each in matured.values() for c in each})
+    models = light_models(log, settings, targets, ever, trees)
+    looks = {c: look_back(log, settings, targets["spend"], c, models.get(c)) for c in ever}
     for m, cutoffs in matured.items():
         say(f"bounding CLV of {m} months by what came after {', '.join(c.isoformat() for c in cutoffs)}")
-        looks = [look_back(log, settings, targets["spend"], c, models.get(c)) for c in cutoffs]
-        pairs = [months_money(log, targets["spend"], look, m) for look in looks]
+        pairs = [months_money(log, targets["spend"], looks[c], m) for c in cutoffs]
         if not all(e.sum() > 0 and a.sum() > 0 for e, a, _ in pairs):
             continue
         expected, actual = (np.concatenate([p[i] for p in pairs]) for i in (0, 1))
         found[m] = bounds.fit_bounds(expected, actual, [s for p in pairs for s in p[2]])
-        alone = timeline.independent(cutoffs, days_of(m, cutoffs[0]))
+        alone = timeline.independent(cutoffs, min(days_of(m, c) for c in cutoffs))
         totals[m] = strata.total_band([float(e.sum() / a.sum()) for e, a, _ in pairs], alone)
     return found, totals
 
@@ -104,15 +104,23 @@ def clv_bounds(
 def matured_at(log: Log, settings: config.Config, months: int) -> list[dt.date]:
     """Cutoffs that so many months of log have followed and enough has come before; oldest first.
 
-    The newest, and those before it whose months do not overlap; where there is none, half a horizon before it.
+    The newest of these months and of each longer number, so that one model serves several; where there is only one,
+    also one so many months before it or, for want of log, half a horizon.
     """
-    newest = log.ends + dt.timedelta(days=days_of(-months, log.ends))
-    least = max(HISTORY * settings.timeline.horizon_days, settings.timeline.min_history_days or 0)
+    horizon = settings.timeline.horizon_days
+    least = max(HISTORY * horizon, settings.timeline.min_history_days or 0)
     first = log.starts["purchase"] + dt.timedelta(days=least)
-    days = days_of(months, newest)
-    cutoffs = [c for k in range(MOST) if (c := newest - dt.timedelta(days=k * days)) >= first]
-    half = newest - dt.timedelta(days=-(-settings.timeline.horizon_days // 2))
-    return [half, newest] if len(cutoffs) == 1 and half >= first else cutoffs[::-1]
+    longer = (m for m in settings.clv.months if m >= months)
+    found = [c for m in (months, *longer) if (c := _before(log.ends, m)) >= first]
+    if len(set(found)) == 1:
+        earlier = (_before(found[0], months), found[0] - dt.timedelta(days=-(-horizon // 2)))
+        found += [c for c in earlier if c >= first][:1]
+    return sorted(set(found))
+
+
+def _before(day: dt.date, months: int) -> dt.date:
+    """The same day so many months earlier."""
+    return day + dt.timedelta(days=days_of(-months, day))
 
 
 def months_money(log: Log, spend: config.Target, look: Lookback, months: int) -> tuple[Array, Array, Sequence[str]]:
