@@ -106,3 +106,21 @@ def test_the_totals_band_by_hand(tiny_bundle: Bundle) -> None:
     assert scoring.summary(plain, bare)["clv_total_low"]["3"] is None
     assert plain["expected_orders"].null_count() == plain["clv_3m_low"].null_count() == plain.height
     assert isinstance(told["cutoff"], str) and dt.date.fromisoformat(told["cutoff"]) == tiny.TRAINED_THROUGH
+
+
+def test_activity_and_the_next_order_in_the_scores_by_hand(tiny_bundle: Bundle) -> None:
+    """P(active) x the curve where the months end: a month (30 days) ends 2/28 of the way to the second window."""
+    scored = tiny_bundle.score_log(tiny_bundle._log(tiny.plain_log()), tiny.TRAINED_THROUGH)
+    assert scored.filter(~pl.col("eligible"))["active_probability_1m"].null_count() == (~scored["eligible"]).sum()
+    for row in scored.filter("eligible").head(20).iter_rows(named=True):
+        curve = tiny.RETENTION.active[{"low": "1", "medium": "2-3", "high": "4+"}[row["reliability"]]]
+        active = 1 - row["churn_probability"]
+        assert row["active_probability_1m"] == pytest.approx(active * (1 + 2 / 28 * (curve[1] - 1)))
+        place = days_of(12, tiny.TRAINED_THROUGH) / 28 - 1
+        below = int(place)
+        share = curve[below] + (place - below) * (curve[below + 1] - curve[below])
+        assert row["active_probability_12m"] == pytest.approx(active * share)
+        # 30 days: 2 of the second horizon's 28, in which silence goes from p to p x the table's share.
+        later = float(tiny.SILENCE.tables[0].apply(np.array([row["churn_probability"]]))[0])
+        silent = row["churn_probability"] ** (26 / 28) * later ** (2 / 28)
+        assert row["next_order_within_30d"] == pytest.approx(1 - silent)
