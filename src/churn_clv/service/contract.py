@@ -198,10 +198,7 @@ class Prediction(Answer):
     ]
     active_probability_by_months: Annotated[
         dict[str, float] | None,
-        Field(
-            description="Of at least one purchase in the window of one horizon that ends so many months ahead; within "
-            "the first horizon 1 - churn_probability, then falling."
-        ),
+        Field(description="Of at least one purchase in the window of one horizon that ends so many months ahead."),
     ]
     base_rate: Annotated[float, Field(ge=0, le=1, description="Share without a purchase at the model's test.")]
     expected_orders: Annotated[
