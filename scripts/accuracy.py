@@ -103,6 +103,7 @@ def _section(name: str, document: Document, pictures: Collection[str]) -> list[s
         _table(["group", "customers", "base rate", "churn skill", "spend skill"],
                [[wording.stratum(r), f"{r['n']:,.0f}", _percent(r["churn_rate"]), _skill(r["churn_skill"]),
                  _skill(r["spend_skill"])] for r in document["strata"] if not r["by"].startswith("attribute")]),
+        wording.orders(document),
         *_clv(document),
         "\n".join(
             f"![{SETS[name]}: {picture}](accuracy/{name}_{picture}.png)"

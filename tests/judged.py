@@ -126,6 +126,11 @@ def document(**over: Any) -> dict[str, Any]:
              "worst_decile": 0.143 - 0.002 * k}
             for k, cutoff in enumerate(CUTOFFS)
         ],
+        "orders": [
+            {"cutoff": cutoff, "n": 1000, "mean": 1.9, "total_ratio": 1.02 - 0.01 * k, "deviance": 1.2 + 0.1 * k,
+             "last_horizon_ratio": 1.4, "last_horizon_deviance": 1.7456}
+            for k, cutoff in enumerate(CUTOFFS)
+        ],
         "clv": clv(),
         "targets": {t["target"]: t for t in targets()},
         "targets_refused": {"complaint": "it counts events of type complaint, and the log has only purchase"},
@@ -202,4 +207,9 @@ def clv() -> dict[str, Any]:
         "total_ratio": 1.012, "worst": 1.032, "last_window_worst": 0.957, "gini": 0.81, "horizon_gini": 0.8,
         "extrapolated_share": 0.482, "windows": row("", 1.012)["windows"], "deciles": [], "rungs": rungs,
         "by_cutoff": [row("2017-08-28", 0.992), row("2017-09-11", 1.032)],
+        "bounds": {
+            "months": 3, "cutoff": "2017-10-01", "learnt_at": ["2017-04-02", "2017-07-02"],
+            "first_window_by": "horizon model", "n": 2345, "miss_above": 0.087, "miss_below": 0.06,
+            "lower_above_zero": 0.7, "total_ratio": 1.05, "total_band": [0.81, 1.23], "total_inside": True,
+        },
     }  # fmt: skip

@@ -16,12 +16,16 @@ import polars as pl
 
 from churn_clv import bundle, config, matrix, timeline
 from churn_clv.events import Rules, canonical
-from churn_clv.models.interval import fit_by_orders
+from churn_clv.models.bounds import Bounds
+from churn_clv.models.interval import Interval, fit_by_orders
 from churn_clv.models.linear import Linear
-from churn_clv.models.loss import fit_loss
+from churn_clv.models.loss import LossTable, fit_loss
+from churn_clv.models.orders import fit_orders
+from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool, answers
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
+from churn_clv.models.silence import Silence
 from churn_clv.timeline import Definitions
 
 START = dt.date(2023, 1, 2)
@@ -42,7 +46,11 @@ TARGETS = config.from_dict({"dataset": "tiny", "targets": {
 }}).targets  # fmt: skip
 RETENTION = Retention(
     HORIZON, 9, FALLING | FLAT, spend={"lapsed": 3.0, "prospect": 1.5},
+    active={s: tuple((1 + k) ** -p for k in range(40)) for s, p in (("1", 0.5), ("2-3", 0.3), ("4+", 0.1))},
 )  # fmt: skip
+# Two more horizons of silence; bounds of three and six months, of all eligible, the 4+ and the lapsed.
+SILENCE = Silence((LossTable((0.2, 0.9), (0.3, 0.9)), LossTable((0.2, 0.9), (0.2, 0.8))))
+TOTALS = {3: (0.8, 1.25), 6: (0.7, 1.4)}
 
 
 def definitions(**changes: Any) -> Definitions:
@@ -129,9 +137,9 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     assert money is not None
     bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
-    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, {
-        h.target: bundle.target_reference(h.predict(values), since % 2, settings.bundle) for h in heads[3:]
-    })  # fmt: skip
+    outlook = _outlook(values, columns, risk[-1], draw)
+    own = {h.target: bundle.target_reference(h.predict(values), since % 2, settings.bundle) for h in heads[3:]}
+    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, outlook, own)
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
 
@@ -144,6 +152,14 @@ def _own_heads(values: Any, columns: Sequence[str], churned: Any, spend: Any, se
         Head("visits", HORIZON, "count", _booster(values, spend // 20, "poisson", seed + 3, columns), 0.03),
         Head("tea", HORIZON, "amount", _booster(values, spend / 40, "tweedie", seed + 4, columns), 0.01, scale=40.0),
     )
+
+
+def _outlook(values: Any, columns: Sequence[str], silent: Any, draw: np.random.Generator) -> Outlook:
+    orders = np.where(draw.random(len(silent)) < silent, 0, 1 + draw.poisson(1.0, len(silent))).astype(float)
+    each = Interval((5.0, 50.0), (0.0, 10.0), (20.0, 120.0))
+    many = Interval((5.0, 50.0), (1.0, 20.0), (15.0, 90.0))
+    bounds = {m: Bounds(each, {"4+": many, "lapsed": Interval((9.0,), (0.0,), (30.0,))}) for m in (3, 6)}
+    return Outlook(fit_orders(values, columns, silent, orders), SILENCE, bounds, TOTALS)
 
 
 def _linear(columns: Sequence[str]) -> Linear:

@@ -92,7 +92,7 @@ def by_parts(
 def by_windows(
     frame: pl.DataFrame,
     pairs: pl.DataFrame,
-    spend: config.Target,
+    spend: config.Target | None,
     days: int,
     *,
     minor_units: int,
@@ -101,11 +101,11 @@ def by_windows(
     """Purchase days and money of each pair in each window of ``days`` after its cutoff: window 0 is the horizon.
 
     ``row`` (the pair's position), ``window``, ``orders`` (occasions) and ``money`` (major units, not below what
-    ``spend`` clips at), one row where anything happened. Only windows that end by ``ends``.
+    ``spend`` clips at; 0 without it), one row where anything happened. Only windows that end by ``ends``.
     """
     rows = frame.lazy().with_columns(day=pl.col("time").dt.date())
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
-    paid = timeline.matching(spend.events, spend.kinds)
+    paid = timeline.matching(spend.events, spend.kinds) if spend else pl.lit(False)
     both = pl.col("amount").filter(bought | reversed_).sum()
     daily = rows.group_by("customer_id", "day").agg(
         occasion=timeline.occasion(bought.sum(), reversed_.sum(), both), minor=pl.col("amount").filter(paid).sum()
@@ -122,7 +122,7 @@ def by_windows(
         .filter(pl.col("cutoff") + pl.duration(days=days) * (pl.col("window") + 1) <= pl.lit(ends))
         .group_by(ROW, "window")
         .agg(orders=pl.col("occasion").sum().cast(pl.Float64), money=money)
-        .with_columns(pl.col("money").clip(spend.at_least) if spend.at_least is not None else pl.col("money"))
+        .with_columns(pl.col("money").clip(spend.at_least) if spend and spend.at_least is not None else pl.col("money"))
         .sort(ROW, "window")
         .collect()
     )

@@ -11,7 +11,7 @@ import polars as pl
 from churn_clv import config, features, labels, matrix, population, timeline
 from churn_clv.events import Log
 from churn_clv.metrics import Array
-from churn_clv.models import btyd
+from churn_clv.models import btyd, monotone
 from churn_clv.models.interval import ORDERS
 from churn_clv.models.retention import Retention, strata_of
 from churn_clv.timeline import Definitions
@@ -29,31 +29,33 @@ PRIOR_POWER = 0.5
 PRIOR_CUTOFFS, POOL_ROWS = 2.0, 200.0
 # The ineligible have the mean money of their kind at so many newest cutoffs: those of long ago were other people.
 NEWEST = 4
+# By stratum and window: log of its level, and the number of independent cutoffs behind it.
+Levels = dict[tuple[str, int], tuple[float, int]]
 
 
-def learn(log: Log, definitions: Definitions, spend: config.Target, earliest: dt.date) -> Retention:
+def learn(log: Log, definitions: Definitions, spend: config.Target | None, earliest: dt.date) -> Retention:
     """The retention curves of all that the log holds; cut it (``timeline.until``) to learn as of an earlier date.
 
     The level of window k is its money over that of the first window, at all cutoffs (half a horizon apart from
     ``earliest`` on) where both are complete, drawn to a prior level by how few independent cutoffs there are. Levels
     are measured each on its own, not chained from step to step: an odd month then counts once, not in every step.
-    Strata of the eligible are drawn to all of them, kinds of the ineligible to a flat curve.
+    Strata of the eligible are drawn to all of them, kinds of the ineligible to a flat curve. The same with active
+    customers instead of money, by the same prior, is made to fall. Without ``spend`` there is no money.
     """
     days = definitions.horizon_days
     count = -(-LONGEST_DAYS // days)
     cutoffs = _cutoffs(earliest, log.ends, days)
     table = _table(log, definitions, spend, cutoffs)
     prior = _prior(log, definitions, count)
+    levels = _levels(table.with_columns(money="active"), cutoffs, log.ends, days)
+    active = {name: _falling(curve) for name, curve in _curves(prior, levels).items() if name in ORDERS}
+    if spend is None:
+        return Retention(days, _matured(levels), {}, {}, active)
     levels = _levels(table, cutoffs, log.ends, days)
-    curves = {
-        name: tuple(float(np.exp(_drawn(prior[name][k], levels.get((name, k))))) for k in range(count))
-        for name in STRATA
-    }
-    matured = 1 + max((k for (_, k), (_, seen) in levels.items() if seen >= PRIOR_CUTOFFS), default=0)
     start = table.filter(pl.col("window") == 0, pl.col("cutoff").is_in(cutoffs[-NEWEST:])).sort("stratum", "cutoff")
     first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money").sum())
     means = {name: money / n for name, n, money in first.rows() if n and name in KINDS}
-    return Retention(days, matured, curves, means)
+    return Retention(days, _matured(levels), _curves(prior, levels), means, active)
 
 
 def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
@@ -75,7 +77,7 @@ def _cutoffs(earliest: dt.date, ends: dt.date, days: int) -> list[dt.date]:
     return [newest - dt.timedelta(days=k * step) for k in reversed(range(reach + 1))] if newest >= earliest else []
 
 
-def _table(log: Log, definitions: Definitions, spend: config.Target, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
+def _table(log: Log, definitions: Definitions, spend: config.Target | None, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
     """``cutoff``, ``stratum``, ``window``, ``n``, ``money``, ``active`` for every complete window."""
     days = definitions.horizon_days
     empty = {"cutoff": pl.Date, "stratum": pl.String, "window": pl.Int64, "n": pl.Int64, "money": pl.Float64,
@@ -105,11 +107,9 @@ def _table(log: Log, definitions: Definitions, spend: config.Target, cutoffs: Se
     )
 
 
-def _levels(
-    table: pl.DataFrame, cutoffs: Sequence[dt.date], ends: dt.date, days: int
-) -> dict[tuple[str, int], tuple[float, int]]:
+def _levels(table: pl.DataFrame, cutoffs: Sequence[dt.date], ends: dt.date, days: int) -> Levels:
     """Log of the money of window k over the first's, and its number of independent cutoffs, by (stratum, k >= 1)."""
-    out: dict[tuple[str, int], tuple[float, int]] = {}
+    out: Levels = {}
     longest = max(((ends - c).days // days for c in cutoffs), default=0)
     money, active = ({name: np.zeros((len(cutoffs), longest)) for name in STRATA} for _ in range(2))
     places = {cutoff: place for place, cutoff in enumerate(cutoffs)}
@@ -136,6 +136,25 @@ def _levels(
             weight = buyers / (buyers + POOL_ROWS)
             out[name, k] = (weight * own + (1 - weight) * middle, timeline.independent(held, 2 * days))
     return out
+
+
+def _matured(levels: Levels) -> int:
+    """The first window that fewer than two independent cutoffs have seen."""
+    return 1 + max((k for (_, k), (_, seen) in levels.items() if seen >= PRIOR_CUTOFFS), default=0)
+
+
+def _curves(prior: dict[str, Array], levels: Levels) -> dict[str, tuple[float, ...]]:
+    """By stratum the ratio of each window to the first, drawn to the prior one."""
+    return {
+        name: tuple(float(np.exp(_drawn(own[k], levels.get((name, k))))) for k in range(len(own)))
+        for name, own in prior.items()
+    }
+
+
+def _falling(curve: Sequence[float]) -> tuple[float, ...]:
+    """The falling curve from 1 that is nearest: a window that rises above an earlier one shares its level with it."""
+    later = np.minimum(np.array(curve[1:]), 1.0)
+    return (1.0, *(-monotone.rising(-later, np.ones_like(later))).tolist())
 
 
 def _log_ratio(first: float, later: float, buyers: float) -> float | None:

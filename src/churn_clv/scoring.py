@@ -104,9 +104,25 @@ def summary(scores: pl.DataFrame, bundle: Bundle) -> dict[str, Any]:
         "base_rate": bundle.base_rate,
         "mean_churn_probability": eligible["churn_probability"].mean() if eligible.height else None,
         "expected_spend_total": float(money.sum()) if money.count() else None,
-        "clv_total": {str(m): _total(scores[f"clv_{m}m"]) for m in bundle.config.clv.months},
+        **_clv_totals(scores, bundle),
         "in_sample": bool(scores["in_sample"].any()),
     }
+
+
+def _clv_totals(scores: pl.DataFrame, bundle: Bundle) -> dict[str, dict[str, float | None]]:
+    """CLV of all by months, and where its total will lie in 9 of 10 cases; null where no such months have matured.
+
+    The band comes from how predicted totals compared with actual ones at earlier cutoffs (definition D18).
+    """
+    outlook = bundle.reference.outlook
+    out: dict[str, dict[str, float | None]] = {"clv_total": {}, "clv_total_low": {}, "clv_total_high": {}}
+    for m in bundle.config.clv.months:
+        total = _total(scores[f"clv_{m}m"])
+        band = outlook.totals.get(m) if outlook is not None else None
+        out["clv_total"][str(m)] = total
+        out["clv_total_low"][str(m)] = total / band[1] if band and total is not None else None
+        out["clv_total_high"][str(m)] = total / band[0] if band and total is not None else None
+    return out
 
 
 def _total(column: pl.Series) -> float | None:

@@ -78,6 +78,35 @@ def test_a_saved_bundle_scores_as_the_trained_one(trained: training.Trained, loa
     assert others["churn_probability"].null_count() == others["expected_spend"].null_count() == others.height
 
 
+def test_more_of_a_customers_value(loaded: bundle.Bundle) -> None:
+    """Orders, the next order, P(active) and CLV's bounds, of one customer and of all, never against another number."""
+    log = sim.log(2000)
+    scores = loaded.score_log(log.frame, log.ends)
+    own = scores.filter("eligible")
+    active = 1 - own["churn_probability"]
+    assert (own["expected_orders"] >= active).all() and own["expected_orders"].max() > 2  # type: ignore[operator]
+    assert (own["expected_orders"] * own["expected_order_value"]).to_numpy() == pytest.approx(own["expected_spend"])
+    # The last parts of a pause: the chance that a silence of four horizons follows is the loss, to the bit.
+    assert own["next_order_learnt_days"].unique().to_list() == [112]
+    silent = loaded.no_purchase(plain(log), log.ends, 112)
+    assert isinstance(silent, pl.DataFrame)
+    assert silent["probability"].equals(scores["loss_probability"].rename("probability"))
+    for earlier, later in (("7", "14"), ("14", "30"), ("30", "60"), ("60", "90")):
+        assert (own[f"next_order_within_{later}d"] >= own[f"next_order_within_{earlier}d"]).all()
+    assert (own["next_order_within_14d"] == 1 - own["churn_probability_14d"]).all()
+    assert (own["next_order_within_30d"] >= active).all()
+    for before, after in ((1, 3), (3, 6), (6, 12)):
+        assert (own[f"active_probability_{after}m"] <= own[f"active_probability_{before}m"]).all()
+    assert (own["active_probability_1m"] <= active).all() and own["active_probability_12m"].min() > 0  # type: ignore[operator]
+    for m in (3, 6):
+        assert (own[f"clv_{m}m_low"] <= own[f"clv_{m}m"]).all() and (own[f"clv_{m}m"] <= own[f"clv_{m}m_high"]).all()
+    assert (own["clv_6m_high"] >= own["clv_3m_high"]).all() and (own["clv_3m_high"] > own["clv_3m"]).any()
+    assert scores["clv_12m_high"].null_count() == scores.height  # a year and two horizons are more than the log holds
+    told = scoring.summary(scores, loaded)
+    assert told["clv_total_low"]["6"] < told["clv_total"]["6"] < told["clv_total_high"]["6"]
+    assert told["clv_total_low"]["12"] is None
+
+
 def test_plain_frames_of_either_kind_score_alike(loaded: bundle.Bundle) -> None:
     log = sim.log(2000)
     few = plain(log).filter(pl.col("customer_id").is_in(log.frame["customer_id"].unique().sort()[:40].to_list()))
@@ -146,6 +175,11 @@ def test_without_amounts_churn_is_trained_and_spend_refused(tmp_path: Path) -> N
     scores = bundle.load_bundle(tmp_path / "bundle").score_log(log.frame, log.ends)
     assert scores["expected_spend"].null_count() == scores.height
     assert scores["churn_probability"].count() > 100
+    # Orders and activity need no money.
+    own = scores.filter("eligible")
+    assert (own["expected_orders"] >= 1 - own["churn_probability"]).all() and own["active_probability_12m"].min() > 0  # type: ignore[operator]
+    for column in ("expected_order_value", "clv_3m", "clv_3m_high", "historic_value"):
+        assert scores[column].null_count() == scores.height, column
 
 
 @pytest.mark.parametrize("windows", [[5, 10, 30, 45, 91], [40, 1, 2, 28, 3, 4]])

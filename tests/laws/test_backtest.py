@@ -26,6 +26,7 @@ KEYS = {
     "dataset", "horizon_days", "active_within_days", "currency", "recipe_hash", "ends", "cutoffs",
     "independent_cutoffs", "label_return_rate", "label_return_within_days", "policies", "ladder", "season",
     "season_note", "strata", "champion_minus_best", "reliability", "deciles", "lift", "intervals", "choices", "value",
+    "orders",
     "clv", "final", "development_until", "looks", "seconds",
 }  # fmt: skip
 RUNGS = ["champion", "recency_rule", "last_horizon_spend", "lifetime_rate", "rfm_cells", "logistic", "btyd",

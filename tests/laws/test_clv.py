@@ -61,6 +61,18 @@ def test_totals_are_the_windows_sums(judged: dict[str, Any]) -> None:
     assert 0 <= judged["extrapolated_share"] <= 1
 
 
+def test_bounds_are_judged_after_what_they_were_learnt_from(judged: dict[str, Any]) -> None:
+    """Three months fit twice before 30 December 2024: from 30 September they are judged, two cutoffs lie before."""
+    found = judged["bounds"]
+    assert (found["months"], found["cutoff"]) == (3, "2024-09-30") and found["first_window_by"] == "horizon model"
+    assert found["learnt_at"] == ["2024-03-30", "2024-06-30"]  # the end of the six months' too
+    # Fewer than 200 lapsed were there to learn from: they have no bounds.
+    assert 150 < found["n"] < 400 and 0.03 < found["miss_above"] < 0.25
+    assert found["miss_below"] is None or found["miss_below"] < 0.25
+    low, high = found["total_band"]
+    assert low < 1 < high and found["total_inside"] == (low <= found["total_ratio"] <= high)
+
+
 def test_it_is_nearer_than_the_formulas_that_companies_use(judged: dict[str, Any]) -> None:
     """On a log whose customers do leave: taking the last horizon for ever is far off, and ranks worse."""
     own, last = judged["rungs"][0], next(r for r in judged["rungs"] if r["rung"] == "last_horizon_spend")
@@ -74,7 +86,7 @@ def test_nothing_later_than_the_cutoff_is_learnt(judged: dict[str, Any]) -> None
     dearer = log.frame.with_columns(pl.when(later).then(pl.col("amount") * 5).otherwise("amount").alias("amount"))
     targets, _ = training.answerable(log, SETTINGS)
     logs = (log, sim.changed(log, dearer))
-    models = [_clv._horizon_models(own, SETTINGS, targets, [cutoff]) for own in logs]
+    models = [training.horizon_models(own, SETTINGS, targets, [cutoff]) for own in logs]
     looks = [_clv._look(own, SETTINGS, targets, cutoff, 3, m[cutoff]) for own, m in zip(logs, models, strict=True)]
     for name, money in looks[0].predicted.items():
         assert (money == looks[1].predicted[name]).all(), name

@@ -24,7 +24,9 @@ NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
 SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
           "reliability", "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "currency",
           "horizon_days", "model_version", "churn_probability_by_days", "clv_extrapolated_share",
-          "historic_value", "total_value", "clv_by_months", "targets")  # fmt: skip
+          "historic_value", "total_value", "clv_by_months", "clv_low_by_months", "clv_high_by_months",
+          "expected_orders", "expected_order_value", "next_order_within_days", "next_order_learnt_days",
+          "active_probability_by_months", "targets")  # fmt: skip
 CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))
 Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
 Row = dict[str, Any]
@@ -84,15 +86,11 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
         assert isinstance(scored, pl.DataFrame)
         there = features(cutoffs)
         rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
-        rows = [
-            row
-            | {"churn_probability_by_days": by_days(row), "clv_by_months": by_months(row), "targets": own(bundle, row)}
-            for row in rows
-        ]
+        rows = [row | nested(row) | {"targets": own(bundle, row)} for row in rows]
         found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
     nothing: Row = dict.fromkeys((*SHARED, "features")) | {
         "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
-        "model_version": bundle.version, "targets": own(bundle, {}),
+        "model_version": bundle.version, "next_order_learnt_days": 84, "targets": own(bundle, {}),
     }  # fmt: skip
     return {name: found.get(name, nothing) for name in cutoffs}
 
@@ -113,9 +111,22 @@ def own(bundle: Bundle, row: Row) -> Row:
     return out
 
 
-def by_months(row: Row) -> dict[str, float] | None:
-    """The same for the columns of CLV."""
-    found = {str(m): row[f"clv_{m}m"] for m in (3, 6, 12, 24)}
+def nested(row: Row) -> Row:
+    """The batch's columns that the service's answer holds by days and by months."""
+    clv = by(row, "clv_{}m", (3, 6, 12, 24))
+    return {
+        "churn_probability_by_days": by_days(row),
+        "clv_by_months": clv,
+        "clv_low_by_months": clv and {m: row[f"clv_{m}m_low"] for m in clv},
+        "clv_high_by_months": clv and {m: row[f"clv_{m}m_high"] for m in clv},
+        "next_order_within_days": by(row, "next_order_within_{}d", (7, 14, 30, 60, 90)),
+        "active_probability_by_months": by(row, "active_probability_{}m", (1, 3, 6, 12)),
+    }
+
+
+def by(row: Row, column: str, keys: tuple[int, ...]) -> dict[str, float] | None:
+    """A column of each number of months or days; None where it is null."""
+    found = {str(key): row[column.format(key)] for key in keys}
     return None if None in found.values() else found
 
 

@@ -118,3 +118,15 @@ def test_rungs_that_do_better_on_clv_are_named() -> None:
     said = weak(worse)
     assert "On CLV the total is nearer for BTYD (0.871) than for this model (1.152)." in said
     assert "On CLV Gini is better for nobody ever lapses (0.8000) than for this model (0.7950)." in said
+
+
+def test_bounds_and_orders_are_told() -> None:
+    assert "judged at 2017-10-01 on 2,345 customers: 8.7% lie above and 6.0% below" in wording.clv(PLAIN["clv"])
+    assert "is 1.050, within its band of 0.81 to 1.23." in wording.clv(PLAIN["clv"])
+    none = PLAIN["clv"] | {"bounds": PLAIN["clv"]["bounds"] | {"miss_below": None, "total_inside": False}}
+    assert "none below (the lower ends are 0)" in wording.clv(none) and "outside its band" in wording.clv(none)
+    assert "Its bounds are not judged" in wording.clv(PLAIN["clv"] | {"bounds": None})
+    assert (
+        "the predicted total over the actual is 1.020 (last horizon's orders 1.400), Poisson deviance 1.2000 (1.7456)"
+        in (wording.orders(PLAIN))
+    )

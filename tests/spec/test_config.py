@@ -156,6 +156,10 @@ def test_an_overlay_replaces_a_mapping_whole_and_keeps_the_others(tmp_path: Path
             mapped({"when": {"column": "a", "equals": 1, "less_than": 2}, "then": "b"}),
             "events.sources.s.map.amount.when: give exactly one of equals, starts_with, less_than.",
         ),
+        *[
+            ({"dataset": "x", "clv": {name: values}}, f"clv: {name} must rise strictly.")
+            for name, values in (("months", [6, 3]), ("active_months", [3, 3]), ("next_order_days", [14, 7]))
+        ],
     ],
 )
 def test_each_mistake_gives_one_line(values: dict[str, Any], line: str) -> None:

@@ -75,8 +75,10 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
     assert list(got) == [
         "customer_id", "cutoff", "horizon_days", "currency", "eligible", "reason", "churn_probability",
         "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability", "reliability",
-        "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_by_months",
-        "clv_extrapolated_share", "historic_value", "total_value", "targets", "model_version", "warnings",
+        "next_order_within_days", "next_order_learnt_days", "active_probability_by_months", "base_rate",
+        "expected_orders", "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high",
+        "clv_by_months", "clv_low_by_months", "clv_high_by_months", "clv_extrapolated_share", "historic_value",
+        "total_value", "targets", "model_version", "warnings",
     ]  # fmt: skip
     by_days = got["churn_probability_by_days"]
     assert (
@@ -88,10 +90,29 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
     value = got["clv_by_months"]
     assert list(value) == ["3", "6", "12", "24"] and list(value.values()) == sorted(value.values()) and value["3"] > 0
     assert got["total_value"] == got["historic_value"] + value["24"] and 0 < got["clv_extrapolated_share"] < 1
+    assert_more_of_value(got)
     assert (got["horizon_days"], got["currency"]) == (28, "USD")
     assert (got["model_version"], got["base_rate"]) == (tiny_bundle.version, tiny_bundle.base_rate)
     assert 0 < got["churn_probability"] < 1 and got["expected_spend"] > 0
     assert got["churn_band"] in ("low", "medium", "high") and 0 <= got["percentile_in_reference"] <= 100
+
+
+def assert_more_of_value(got: dict[str, Any]) -> None:
+    """Orders at least P(active), spend their product; chances rise with days, fall with months; CLV within bounds."""
+    active = 1 - got["churn_probability"]
+    assert got["expected_orders"] >= active
+    assert got["expected_orders"] * got["expected_order_value"] == pytest.approx(got["expected_spend"])
+    within = got["next_order_within_days"]
+    assert list(within) == ["7", "14", "30", "60", "90"] and list(within.values()) == sorted(within.values())
+    parts = got["churn_probability_by_days"]
+    assert within["7"] == 1 - parts["7"] and within["14"] == 1 - parts["14"] and within["30"] > active
+    assert got["next_order_learnt_days"] == 84  # the tiny bundle has three horizons of silence
+    later = got["active_probability_by_months"]
+    assert list(later) == ["1", "3", "6", "12"] and list(later.values()) == sorted(later.values(), reverse=True)
+    assert 0 < later["12"] < later["1"] <= active
+    low, high, value = (got[f"clv{end}_by_months"] for end in ("_low", "_high", ""))
+    assert all(low[m] <= value[m] <= high[m] for m in ("3", "6")) and low["3"] <= low["6"] and high["3"] <= high["6"]
+    assert [low["12"], high["12"], low["24"], high["24"]] == [None] * 4  # nothing matured so far
 
 
 def test_the_cutoff_defaults_to_the_latest_midnight_in_the_business_zone(client: Client) -> None:

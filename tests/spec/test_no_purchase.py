@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -38,9 +40,24 @@ def test_it_falls_with_every_day_and_says_where_it_is_extrapolated(tiny_bundle: 
     assert (np.diff(curve, axis=0) <= 0).all() and (curve[0] < 1).all() and (curve[-1] > 0).all()
     np.testing.assert_allclose(curve[3], curve[6] ** (4 / 7), rtol=1e-12)  # four of the first edge's seven days
     np.testing.assert_allclose(curve[9], curve[6] ** (4 / 7) * curve[13] ** (3 / 7), rtol=1e-12)
-    np.testing.assert_allclose(curve[-1], curve[27] ** (365 / 28), rtol=1e-12)
-    flags = {d: tiny_bundle.no_purchase(LOG, CUTOFF, d)["extrapolated"].unique().to_list() for d in (1, 28, 29, 365)}
-    assert flags == {1: [False], 28: [False], 29: [True], 365: [True]}
+    flags = {d: tiny_bundle.no_purchase(LOG, CUTOFF, d)["extrapolated"].unique().to_list() for d in (1, 28, 84, 85)}
+    assert flags == {1: [False], 28: [False], 84: [False], 85: [True]}
+
+
+def test_where_no_silence_was_learnt_the_horizon_is_chained(tiny_bundle: Bundle) -> None:
+    bare = replace(tiny_bundle, reference=replace(tiny_bundle.reference, outlook=None))
+    found = bare.no_purchase(LOG, CUTOFF, 365)
+    np.testing.assert_allclose(found["probability"].drop_nulls(), chances(bare, 28) ** (365 / 28), rtol=1e-12)
+    assert found["extrapolated"].all() and bare.no_purchase(LOG, CUTOFF, 29)["extrapolated"].all()
+    assert (chances(tiny_bundle, 84) != chances(bare, 84)).all()
+
+
+def test_the_scores_say_the_same_of_the_next_order(tiny_bundle: Bundle) -> None:
+    scored = tiny_bundle.score(LOG, CUTOFF)
+    for days in (7, 14, 30, 60, 90):
+        found = tiny_bundle.no_purchase(LOG, CUTOFF, days).select(p=1 - pl.col("probability"))["p"]
+        assert found.equals(scored[f"next_order_within_{days}d"].rename("p")) and found.count() > 5
+    assert scored["next_order_learnt_days"].unique().to_list() == [84]
 
 
 @pytest.mark.parametrize("days", [5, 90])

@@ -12,13 +12,13 @@ import sim
 
 from churn_clv import config, events, retention, timeline
 from churn_clv.models import btyd
-from churn_clv.models.retention import Retention, days_of, strata_of, values
+from churn_clv.models.retention import Retention, active_probability, days_of, strata_of, values
 
 DAY = dt.timedelta(days=1)
 CURVE = Retention(
     window_days=30, matured=2,
     money={"4+": (1.0, 0.8, 0.5), "lapsed": (1.0, 1.0, 1.0)},
-    spend={"lapsed": 2.0},
+    spend={"lapsed": 2.0}, active={"4+": (1.0, 0.9, 0.6)},
 )  # fmt: skip
 
 
@@ -62,6 +62,20 @@ def test_a_kind_without_a_curve_has_no_value() -> None:
     assert strata_of(["lapsed", None, None], [9, 0, 3]) == ["lapsed", "1", "2-3"]
 
 
+def test_the_chance_to_be_active_by_hand() -> None:
+    """P(active) .8; the window that ends after 31 days lies 1/30 of the way from the first to the second."""
+    cutoff = dt.date(2024, 1, 1)
+    found = {
+        m: active_probability(CURVE, ["4+", "lapsed"], [cutoff] * 2, np.array([0.8, 0.8]), m) for m in (1, 2, 3, 12)
+    }
+    assert found[1][0] == pytest.approx(0.8 * (1 - 0.1 / 30))
+    assert found[2][0] == pytest.approx(0.8 * 0.9) and days_of(2, cutoff) == 60
+    assert found[3][0] == pytest.approx(0.8 * (0.6)) and found[12][0] == found[3][0]  # 91 days; the last value holds
+    assert all(np.isnan(f[1]) for f in found.values())
+    # Within the first window it is P(active) itself, to the bit.
+    assert CURVE.active_share("4+", 30) == CURVE.active_share("4+", 28) == 1.0
+
+
 # --- what is learnt -------------------------------------------------------------------------------
 START = dt.date(2024, 1, 1)
 
@@ -97,6 +111,36 @@ def test_one_odd_month_counts_once() -> None:
     plain, odd = learnt(steady({})[0], own, log.ends), learnt(log, own, log.ends)
     assert max(odd.money["4+"]) < 2
     assert odd.coefficient("4+", 730, 0.0)[0] < 1.7 * plain.coefficient("4+", 730, 0.0)[0]
+
+
+def test_active_customers_are_counted_whatever_they_pay() -> None:
+    """Everybody buys in every window, for ever more: money grows, the number of active customers does not."""
+    log, own = steady({k: 10.0 * 1.3**k for k in range(13)})
+    found = learnt(log, own, log.ends)
+    assert found.money["4+"][6] > 1.5
+    assert found.active["4+"] == pytest.approx([1.0] * len(found.active["4+"]), abs=0.05)
+    assert set(found.active) == {"1", "2-3", "4+"}
+
+
+def test_half_of_the_customers_stop() -> None:
+    """Of 400 customers, 200 never buy again after the sixth window."""
+    first, own = steady({})
+    names = [f"c{c}" for c in range(200)]
+    stopped = first.frame.filter(~pl.col("customer_id").is_in(names) | (pl.col("time").dt.date() < START + 168 * DAY))
+    log = sim.changed(first, stopped)
+    found = learnt(log, own, log.ends)
+    curve = found.active["4+"]
+    assert list(curve) == sorted(curve, reverse=True) and curve[0] == 1.0 and 0.5 < curve[4] < 0.9
+    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    bare = retention.learn(log, definitions, None, START + 28 * DAY)
+    assert bare.active == found.active and not bare.money and not bare.spend and bare.matured == found.matured
+
+
+def test_a_window_that_rises_shares_its_level_with_the_one_before() -> None:
+    assert retention._falling((1.0, 0.6, 0.8, 0.5)) == pytest.approx((1.0, 0.7, 0.7, 0.5))
+    assert retention._falling((1.0, 1.4, 0.8)) == pytest.approx((1.0, 1.0, 0.8)) and retention._falling((1.0,)) == (
+        1.0,
+    )
 
 
 def test_how_many_windows_have_matured() -> None:

@@ -15,6 +15,7 @@ from churn_clv import config, ladder, strata, timeline, training
 from churn_clv.backtest._clv import judge_clv
 from churn_clv.backtest._ladder import comparisons, ladder_row, value_of
 from churn_clv.backtest._looks import Look, pool, rung_names
+from churn_clv.backtest._orders import orders_row
 from churn_clv.backtest._strata import by_stratum, coverage, deciles, gains
 from churn_clv.backtest._targets import judge_targets
 from churn_clv.errors import UserError
@@ -118,6 +119,7 @@ def _document(
         "deciles": deciles(looks),
         "lift": gains(looks),
         "intervals": [coverage(log, look) for look in looks],
+        "orders": [orders_row(look) for look in looks],
         "choices": [training.chosen_as_json(look.judged) for look in looks],
         "value": value,
     }

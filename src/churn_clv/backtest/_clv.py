@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import config, features, labels, metrics, retention, strata, timeline, training
-from churn_clv.errors import UserError
+from churn_clv import config, labels, metrics, retention, strata, timeline, training
+from churn_clv.backtest._clv_bounds import judge_bounds
 from churn_clv.events import Log
 from churn_clv.metrics import Array
-from churn_clv.models import btyd
 from churn_clv.models.retention import Retention
-from churn_clv.recipe import Say, Workshop
+from churn_clv.recipe import Say
 from churn_clv.timeline import Definitions
 
 CHAMPION = "champion"
@@ -49,7 +48,7 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
     if not cutoffs:
         return None
     say(f"CLV: {count} windows of {horizon} days from {' and '.join(c.isoformat() for c in cutoffs)} on")
-    judged = _horizon_models(log, settings, targets, cutoffs)
+    judged = training.horizon_models(log, settings, targets, cutoffs)
     looks = [_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs]
     if not all(look.predicted[CHAMPION].sum() > 0 for look in looks):
         say("no CLV is judged: at a cutoff nobody is eligible")
@@ -57,7 +56,7 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
     if empty := sum(int((look.actual.sum(axis=0) == 0).sum()) for look in looks):
         say(f"no CLV is judged: {empty} of {count * len(looks)} windows brought no money at all")
         return None
-    return _document(looks, horizon)
+    return _document(looks, horizon) | {"bounds": judge_bounds(log, settings, targets)}
 
 
 def windows_of(log: Log, settings: config.Config) -> int:
@@ -66,97 +65,35 @@ def windows_of(log: Log, settings: config.Config) -> int:
     return settings.clv.backtest_windows or min(YEAR_DAYS, half) // settings.timeline.horizon_days
 
 
-def _horizon_models(
-    log: Log, settings: config.Config, targets: dict[str, config.Target], cutoffs: Sequence[dt.date]
-) -> dict[dt.date, training.Judged]:
-    """The recipe judged at each cutoff that leaves enough history for it: the horizon as one part, one origin.
-
-    More parts and origins cost eight times the fitting and hardly move the horizon's spend.
-    """
-    plain = settings.timeline.model_copy(update={"sub_windows": 1, "validation_origins": 1})
-    one = settings.model_copy(update={"timeline": plain})
-    horizon, plans = dt.timedelta(days=settings.timeline.horizon_days), []
-    for cutoff in cutoffs:
-        try:
-            plans.append(timeline.make_plan(log.starts["purchase"], cutoff + horizon, one.timeline))
-        except UserError:  # too little history
-            continue
-    if not plans:
-        return {}
-    shop = Workshop(timeline.until(log, plans[-1].ends), one, plans, targets, lambda _: None, shipping=False)
-    out = {}
-    for plan in plans:
-        learnt = [
-            shop.table(c, plan.test)[labels.column("spend", plan.horizon_days)] for c in (plan.train, plan.origins)
-        ]
-        if min(int((money > 0).sum()) for money in learnt) < training.MIN_CLASS:
-            continue
-        try:
-            out[plan.test] = training.judge_at(shop, plan, {}, lambda _: None)
-        except UserError:  # too few churned or stayed
-            continue
-    return out
-
-
 def _look(
     log: Log, settings: config.Config, targets: dict[str, config.Target], cutoff: dt.date, count: int,
     judged: training.Judged | None,
 ) -> ClvLook:  # fmt: skip
     horizon, spend = settings.timeline.horizon_days, targets["spend"]
     past = timeline.until(log, cutoff)
-    earliest = log.starts["purchase"] + dt.timedelta(days=settings.timeline.min_history_days or horizon)
-    definitions = judged.definitions if judged else timeline.define(past, settings, as_of=cutoff, seen_by=cutoff)
-    rows = retention.known_at(past, definitions, [cutoff])
-    rungs = _btyd(past, definitions, rows, cutoff, count)
-    if judged is not None:
-        first, source = judged.predictions["expected_spend"].to_numpy(), "horizon model"
-    else:
-        first = rungs[rows["eligible"].to_numpy(), 0]
-        source = "BTYD, for too little history or money for the horizon model"
-    learnt = retention.learn(past, definitions, spend, earliest)
-    champion = _champion(rows, first, learnt, count)
+    back = training.look_back(log, settings, spend, cutoff, training.model_of(judged), count)
+    rows, learnt = back.rows, back.learnt
+    assert back.btyd is not None
+    champion = _champion(rows, back.first, learnt, count)
     predicted = {
         CHAMPION: champion,
-        "btyd": rungs,
+        "btyd": back.btyd,
         "last_horizon_spend": np.repeat(_spent(past, rows, spend, cutoff, horizon)[:, None], count, axis=1),
-        "product_formula": _product(past, rows, spend, definitions, cutoff, count),
+        "product_formula": _product(past, rows, spend, back.definitions, cutoff, count),
         "no_lapse": np.repeat(champion[:, :1], count, axis=1),
     }
     pairs = rows.select("customer_id", "cutoff")
     actual = _matrix(_windows(log, pairs, spend, horizon), rows.height, count)
-    return ClvLook(cutoff, actual, predicted, learnt.matured, source)
+    return ClvLook(cutoff, actual, predicted, learnt.matured, back.source)
 
 
 def _champion(rows: pl.DataFrame, first: Array, learnt: Retention, count: int) -> Array:
     """Expected money by window: the horizon's times the stratum's curve; the mean of their kind for the ineligible."""
-    # A kind that was never seen has no CLV when served either.
-    start = np.array([learnt.spend.get(s, 0.0) for s in rows["stratum"]])
-    start[rows["eligible"].to_numpy()] = first
+    start = np.nan_to_num(first, nan=0.0)  # a kind that was never seen has no CLV when served either
     curves = {name: np.array([curve[min(k, len(curve) - 1)] for k in range(count)])
               for name, curve in learnt.money.items()}  # fmt: skip
     none = np.zeros(count)
     return np.asarray(start[:, None] * np.stack([curves.get(s, none) for s in rows["stratum"]]))
-
-
-def _btyd(past: Log, definitions: Definitions, rows: pl.DataFrame, cutoff: dt.date, count: int) -> Array:
-    """BG/NBD or MBG/NBD x Gamma-Gamma, window by window; 0 for those who never bought."""
-    everyone = features.build(
-        timeline.Past(past.frame, rows.select("customer_id", "cutoff")), definitions, btyd.COLUMNS
-    )
-    bought = (everyone["purchase_days"] > 0).fill_null(False)
-    known, horizon = everyone.filter(bought), definitions.horizon_days
-    fit = btyd.fitted(known, known, horizon)
-    out = np.zeros((rows.height, count))
-    if fit is None:  # then what the rung itself falls back to, the same in every window
-        rung, _ = btyd.rung(known, known, horizon) if known.height else (None, "")
-        if rung is not None and rung.spend is not None:
-            out[bought.to_numpy()] = rung.spend[:, None]
-        return out
-    value, _ = btyd.order_value(known, known)
-    histories = btyd.histories(known)
-    orders = [btyd.expected_orders(fit, histories, horizon / 7 * k) for k in range(1, count + 1)]
-    out[bought.to_numpy()] = np.diff(np.stack([np.zeros(known.height), *orders], axis=1), axis=1) * value[:, None]
-    return out
 
 
 def _product(

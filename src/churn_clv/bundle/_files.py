@@ -33,6 +33,7 @@ from churn_clv.bundle._proof import (
 )
 from churn_clv.bundle._targets import TargetReference
 from churn_clv.errors import UserError
+from churn_clv.models import outlook
 from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
@@ -198,13 +199,14 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
             name: TargetReference(tuple(t["quantiles"]), t["base"], tuple(t["band_edges"]))
             for name, t in entry["targets"].items()
         },
+        outlook=outlook.from_json(entry["outlook"]) if entry["outlook"] else None,
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
     )
 
 
 def _load_retention(entry: Mapping[str, Any]) -> Retention:
-    curves = {name: tuple(curve) for name, curve in entry["money"].items()}
-    return Retention(entry["window_days"], entry["matured"], curves, entry["spend"])
+    money, active = ({name: tuple(curve) for name, curve in entry[k].items()} for k in ("money", "active"))
+    return Retention(entry["window_days"], entry["matured"], money, entry["spend"], active)
 
 
 def _load_interval(entry: Mapping[str, Any]) -> ByOrders:

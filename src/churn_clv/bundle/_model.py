@@ -12,22 +12,20 @@ import numpy as np
 import polars as pl
 
 from churn_clv import config, events, features, matrix, timeline
+from churn_clv.bundle import _value
 from churn_clv.bundle._targets import ASKED, TargetReference, answers_of, band, columns_of, percentile, quantiles_of
+from churn_clv.bundle._value import ORDERS
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
 from churn_clv.models.loss import LossTable
-from churn_clv.models.predict import Floats, Head, answers, beyond, within
-from churn_clv.models.retention import Retention, strata_of, values
+from churn_clv.models.outlook import Outlook
+from churn_clv.models.predict import Floats, Head, answers
+from churn_clv.models.retention import Retention
+from churn_clv.models.silence import Silence
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-# The feature that says how much is known of a customer.
-ORDERS = "purchase_days"
-# The feature that holds all net money so far.
-LIFETIME = "spend"
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Reference:
     interval: ByOrders | None = None
     loss: LossTable | None = None
     retention: Retention | None = None
+    outlook: Outlook | None = None
     targets: Mapping[str, TargetReference] = field(default_factory=dict)
 
 
@@ -88,6 +87,11 @@ class Bundle:
         return next(h.edges for h in self.heads if h.kind == "hazard")
 
     @property
+    def silence(self) -> Silence:
+        """How long silence lasts beyond the horizon, as far as it was learnt."""
+        return Silence() if self.reference.outlook is None else self.reference.outlook.silence
+
+    @property
     def event_types(self) -> tuple[str, ...]:
         """Purchases, returns, and the other types that the log held at training."""
         return tuple(sorted({"purchase", "return", *self.definitions.event_types}))
@@ -119,9 +123,9 @@ class Bundle:
         """P(no purchase in the first ``days`` from ``cutoff``) of every known customer; the same kind of frame back.
 
         Columns: customer_id, cutoff, days, probability (null for ineligible customers), extrapolated. At an edge
-        (``edges``) the probability is ``score``'s own, between two edges the chance is the same each day. Past the
-        horizon it goes on at the horizon's mean chance per day, and ``extrapolated`` is true: nothing was learnt
-        there, and in truth those who stay silent come back ever less likely. Raises UserError for fewer days than 1.
+        (``edges``) the probability is ``score``'s own, between two edges the chance is the same each day. So it is at
+        later horizons as far as the log has seen silence last; past them it goes on at the last one's chance per day,
+        and ``extrapolated`` is true: nothing was learnt there. Raises UserError for fewer days than 1.
         """
         if days < 1:
             raise UserError(f"days must be 1 or more, found {days}.")
@@ -129,12 +133,11 @@ class Bundle:
         rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
         asked = rows.filter("eligible")
         hazard = next(h for h in self.heads if h.kind == "hazard")
-        curve, far = hazard.curve(matrix.values(asked, self.features)), days > self.horizon_days
-        found = beyond(curve, self.edges, days) if far else within(curve, self.edges, days)
+        found = self.silence.no_purchase(hazard.curve(matrix.values(asked, self.features)), self.edges, days)
         known = asked.select("customer_id", probability=pl.Series(found, dtype=pl.Float64))
         out = rows.select("customer_id", "cutoff", days=pl.lit(days))
         out = out.join(known, on="customer_id", how="left", maintain_order="left")
-        return _like(frame, out.with_columns(extrapolated=pl.lit(far)))
+        return _like(frame, out.with_columns(extrapolated=pl.lit(days > self.silence.learnt_days(self.horizon_days))))
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
         """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
@@ -169,8 +172,13 @@ class Bundle:
         horizon (no purchase in the first d days: falling with d, down to churn_probability), churn_band, reliability
         (low, medium, high: 1, 2-3, 4+ purchase days), base_rate, currency, horizon_days, in_sample, model_version.
 
-        For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months),
-        clv_extrapolated_share (of the longest), historic_value (net margin so far) and total_value (their sum).
+        Also of the eligible: expected_orders (purchase days in the horizon), expected_order_value (expected_spend over
+        them), next_order_within_<d>d (at least one purchase in d days; learnt up to next_order_learnt_days) and
+        active_probability_<m>m (at least one purchase in the window of one horizon that ends m months ahead).
+
+        For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months) and its _low
+        and _high (as of spend; null where no such months have matured), clv_extrapolated_share (of the longest),
+        historic_value (net margin so far) and total_value (their sum).
 
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
@@ -181,8 +189,9 @@ class Bundle:
         )
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
         return out.with_columns(
-            **self._value(rows, out["expected_spend"]),
+            **_value.beyond(self.reference, self.config, rows, out),
             **self._targets(rows),
+            next_order_learnt_days=pl.lit(self.silence.learnt_days(self.horizon_days)),
             base_rate=pl.lit(self.base_rate),
             currency=pl.lit(self.currency),
             horizon_days=pl.lit(self.horizon_days),
@@ -206,29 +215,11 @@ class Bundle:
             "expected_spend_low": low,
             "expected_spend_high": high,
         } | {f"churn_probability_{d}d": by for d, by in zip(self.edges[:-1], curve, strict=False)}
+        numbers |= _value.in_horizon(self.reference, self.config, values, curve, self.edges, money)
         return {name: pl.Series(found, dtype=pl.Float64).fill_nan(None) for name, found in numbers.items()} | {
             "churn_band": pl.Series(band(self.reference.band_edges, self.reference.band_names, risk), dtype=pl.String),
             "reliability": pl.Series(reliability(orders), dtype=pl.String),
         }
-
-    def _value(self, rows: pl.DataFrame, spend: pl.Series) -> dict[str, pl.Series]:
-        """Money beyond the horizon as columns, for every known customer; null throughout without a spend head."""
-        own, months = self.reference.retention, self.config.clv.months
-        margin, discount = self.config.value.margin_share, self.config.clv.discount_rate
-        names = [*(f"clv_{m}m" for m in months), "clv_extrapolated_share", "historic_value", "total_value"]
-        if own is None or not rows.height or ORDERS not in rows.columns:
-            return {name: pl.Series([None] * rows.height, dtype=pl.Float64) for name in names}
-        strata, cutoffs = strata_of(rows["reason"].to_list(), rows[ORDERS].fill_null(0)), rows["cutoff"].to_list()
-        mean = np.array([own.spend.get(s, np.nan) for s in strata])
-        first = margin * np.where(rows["eligible"].to_numpy(), spend.fill_null(np.nan).to_numpy(), mean)
-        found = {}
-        for m in months:
-            found[f"clv_{m}m"], beyond = values(own, strata, cutoffs, first, m, discount)
-        past = rows[LIFETIME].to_numpy() if LIFETIME in rows.columns else np.full(rows.height, np.nan)
-        found["clv_extrapolated_share"] = beyond
-        found["historic_value"] = margin * np.nan_to_num(past, nan=0.0) if LIFETIME in rows.columns else past
-        found["total_value"] = found["historic_value"] + found[f"clv_{months[-1]}m"]
-        return {name: pl.Series(found[name], dtype=pl.Float64).fill_nan(None) for name in names}
 
     def _targets(self, rows: pl.DataFrame) -> dict[str, pl.Series]:
         """The answers to the targets of the user's own, for a matrix that says who is asked."""
@@ -240,7 +231,7 @@ class Bundle:
 
 def make_reference(
     judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
-    loss: LossTable | None = None, retention: Retention | None = None,
+    loss: LossTable | None = None, retention: Retention | None = None, outlook: Outlook | None = None,
     targets: Mapping[str, TargetReference] | None = None,
 ) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
@@ -250,7 +241,7 @@ def make_reference(
     base = float(np.mean(churned))
     edges = settings.band_edges or (base, 2 * base / (1 + base))
     return Reference(quantiles_of(judged), base, tuple(edges), settings.band_names, interval, loss,
-                     retention, targets or {})  # fmt: skip
+                     retention, outlook, targets or {})  # fmt: skip
 
 
 def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:

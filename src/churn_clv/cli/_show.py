@@ -173,6 +173,7 @@ def print_backtest(document: Mapping[str, Any]) -> None:
          "churn skill": _cell(r["churn_skill"]), "spend skill": _cell(r["spend_skill"])}
         for r in document["strata"] if not r["by"].startswith("attribute")
     ])  # fmt: skip
+    out.print(f"\n{escape(wording.orders(document))}")
     if document["clv"]:
         print_rows("\nCLV", wording.clv_rows(document["clv"]))
         out.print(escape(wording.clv(document["clv"])))
@@ -215,6 +216,12 @@ def print_scoring(document: Mapping[str, Any]) -> None:
     months, total = list(document["clv_total"].items())[-1]
     if total is not None:
         out.print(f"CLV of the next {months} months, of everyone known: {total:,.2f} {document['currency']}")
+        bounded = [m for m, low in document["clv_total_low"].items() if low is not None]
+        for m in bounded[-1:]:
+            low, value, high = (document[f"clv_total{end}"][m] for end in ("_low", "", "_high"))
+            out.print(f"of {m} months: {value:,.2f}, in 9 of 10 cases between {low:,.2f} and {high:,.2f}")
+        if months not in bounded:
+            out.print(f"[dim]no band for {months} months: the log is too short to have seen so many months mature[/]")
     if document["in_sample"]:
         out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
     out.print(f"written to {document['path']}" + (" and scores.csv beside it" if document["csv"] else ""))

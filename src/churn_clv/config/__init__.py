@@ -15,7 +15,6 @@ from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._base import Section
 from churn_clv.config._sections import (
-    CORE,
     FEWEST_WINDOWS,
     Booster,
     Bundle,
@@ -23,11 +22,9 @@ from churn_clv.config._sections import (
     Features,
     Models,
     Population,
-    Predicate,
     Promotion,
     Service,
     Simulate,
-    Target,
     Timeline,
     Tracking,
 )
@@ -43,6 +40,7 @@ from churn_clv.config._sources import (
     Source,
     When,
 )
+from churn_clv.config._targets import CORE, Predicate, Target
 from churn_clv.errors import UserError, nearest
 
 __all__ = [

@@ -6,12 +6,10 @@ import datetime as dt
 import hashlib
 import json
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
-    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -22,9 +20,7 @@ from pydantic import (
 
 from churn_clv.config._base import Day, Name, Section, Share
 from churn_clv.config._sources import Events
-
-# A century at most: beyond it dates overflow, and no log is so long.
-Days = Annotated[int, Field(gt=0, le=36_500)]
+from churn_clv.config._targets import CORE, Days, Target, TargetName
 
 
 # --- who, when, what ----------------------------------------------------------------------------
@@ -43,66 +39,6 @@ class Population(Section):
     """Who gets churn and spend: bought in the last active_within_days."""
 
     active_within_days: Days = 56
-
-
-# The columns of the scores that a target of this name would give are there already.
-TAKEN = ("churn", "loss", "orders", "order_value", "spend_low", "spend_high")
-
-
-def _target_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise ValueError("expected small letters, digits and '_' as in second_order: columns are named by it")
-    if value in TAKEN:
-        raise ValueError(f"the scores have columns of this name already ({', '.join(TAKEN)}); take another")
-    return value
-
-
-TargetName = Annotated[str, AfterValidator(_target_name)]
-
-
-class Predicate(Section):
-    """Which events are meant: the column's value is one of ``is_in``.
-
-    With another column than event_type, events of ``event_types`` alone (default: purchases).
-    """
-
-    column: Literal["event_type", "product_id", "category", "channel"] = "event_type"
-    is_in: Annotated[tuple[str, ...], Field(min_length=1)]
-    event_types: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _types_stand_once(self) -> Predicate:
-        if self.column == "event_type" and self.event_types is not None:
-            raise ValueError("event_types goes with another column; with event_type give is_in alone")
-        return self
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The event types that are meant."""
-        return self.is_in if self.column == "event_type" else self.event_types or ("purchase",)
-
-
-class Target(Section):
-    """A question about the future window: an event predicate, a window, a population and how to count.
-
-    Of the population only those who ``has`` had such an event before the cutoff, and ``has_not`` had such a one.
-    """
-
-    events: Predicate
-    measure: Literal["absent", "present", "count", "amount"]
-    horizon_days: Days | None = None
-    population: Literal["eligible", "known", "prospects", "one_order", "lapsed"] = "eligible"
-    has: Predicate | None = None
-    has_not: Predicate | None = None
-    at_least: float | None = None
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The event types that are counted; money of a product or category is net of its returns unless said."""
-        own = self.events
-        if self.measure == "amount" and own.column != "event_type" and own.event_types is None:
-            return ("purchase", "return")
-        return own.kinds
 
 
 # Features compare short windows with long ones; with fewer lengths these would be the same.
@@ -165,17 +101,23 @@ class Value(Section):
     accept: tuple[PositiveFloat, PositiveFloat] = (6.0, 14.0)
 
 
+Months = Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_length=1)]
+
+
 class Clv(Section):
     """The value of a customer beyond the horizon (docs/clv.md); the margin is ``value.margin_share``."""
 
-    months: Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_length=1)] = (3, 6, 12, 24)
+    months: Months = (3, 6, 12, 24)
+    active_months: Months = (1, 3, 6, 12)
+    next_order_days: Annotated[tuple[Days, ...], Field(min_length=1)] = (7, 14, 30, 60, 90)
     discount_rate: Annotated[float, Field(ge=0, le=1)] = 0.1
     backtest_windows: Annotated[int, Field(ge=2, le=60)] | None = None
 
     @model_validator(mode="after")
-    def _months_rise(self) -> Clv:
-        if list(self.months) != sorted(set(self.months)):
-            raise ValueError("months must rise strictly")
+    def _they_rise(self) -> Clv:
+        for name in ("months", "active_months", "next_order_days"):
+            if list(found := getattr(self, name)) != sorted(set(found)):
+                raise ValueError(f"{name} must rise strictly")
         return self
 
 
@@ -248,8 +190,7 @@ class Simulate(Section):
     return_known_after_days: NonNegativeInt = 0
 
 
-# The targets with a recipe of their own; and the sections that change nothing of what is learnt.
-CORE = ("churned", "spend")
+# The sections that change nothing of what is learnt.
 APART = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value", "clv"}
 
 

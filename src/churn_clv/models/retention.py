@@ -10,7 +10,7 @@ from __future__ import annotations
 import calendar
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +29,28 @@ class Retention:
 
     Strata are numbers of orders for the eligible, and the kind (lapsed, prospect) of those who are not; ``spend`` has
     the mean money (major units) of the first window by kind. Windows from ``matured`` on are extrapolated.
+    ``active`` is the same of the number of active customers, of the eligible: it falls. Without money the first two
+    are empty.
     """
 
     window_days: int
     matured: int
     money: Mapping[str, tuple[float, ...]]
     spend: Mapping[str, float]
+    active: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def active_share(self, stratum: str, days: int) -> float:
+        """Customers active in the window that ends after ``days`` over those active in the first, at most 1.
+
+        Between two windows of the curve in proportion; 1 up to the first one's end. NaN for a stratum without a curve.
+        """
+        if stratum not in self.active:
+            return float("nan")
+        curve = self.active[stratum]
+        place = min(max(0.0, days / self.window_days - 1), len(curve) - 1.0)
+        before = int(place)
+        after = min(before + 1, len(curve) - 1)
+        return curve[before] + (place - before) * (curve[after] - curve[before])
 
     def coefficient(self, stratum: str, days: int, discount: float) -> tuple[float, float]:
         """What the first window's money is multiplied by for all money of the first ``days``, and the part of it that
@@ -85,3 +101,15 @@ def values(
     total = np.array([p[0] for p in pairs], dtype=np.float64)
     beyond = np.array([p[1] / p[0] for p in pairs], dtype=np.float64)
     return first * total, np.where(np.isnan(first), np.nan, beyond)
+
+
+def active_probability(
+    retention: Retention, strata: Sequence[str], cutoffs: Sequence[dt.date], active: Floats, months: int
+) -> Floats:
+    """P(any purchase in the window of one horizon that ends ``months`` ahead), (n,), from that in the first (n,)."""
+    known: dict[tuple[str, dt.date], float] = {}
+    for key in zip(strata, cutoffs, strict=True):
+        if key not in known:
+            known[key] = retention.active_share(key[0], days_of(months, key[1]))
+    share = np.array([known[key] for key in zip(strata, cutoffs, strict=True)], dtype=np.float64)
+    return np.clip(active * share, 0.0, 1.0)

@@ -67,8 +67,8 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
     parts = (
         _head(document), _facts(document), _verdicts(document), _weak(document), _ladder(document, shown),
         _churn(document, shown), _spend(document, shown), _strata(document, shown), _cutoffs(document, shown),
-        _intervals(document), _clv(document, shown), _targets(document, shown), _plan(document), _data(document),
-        _glossary(),
+        _intervals(document), _orders(document), _clv(document, shown), _targets(document, shown), _plan(document),
+        _data(document), _glossary(),
     )  # fmt: skip
     title = escape(f"Backtest of {document['dataset']}, {document['horizon_days']} days")
     return (
@@ -199,6 +199,10 @@ def _intervals(document: Document) -> str:
     cells = [[str(r["cutoff"]), *(wording.percent(r[k]) for k in keys)] for r in rows]
     note = "Meant: 10% above the upper end, at most 10% below the lower."
     return _section("Intervals of spend: how often they miss", _table(heads, cells) + _paragraph(note, "small"))
+
+
+def _orders(document: Document) -> str:
+    return _section("Orders in the horizon", _paragraph(wording.orders(document)))
 
 
 def _clv(document: Document, shown: Mapping[str, str]) -> str:

@@ -179,11 +179,18 @@ def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnin
         churn_probability_by_days=_by_days(row, bundle),
         loss_probability=row.get("loss_probability"),
         reliability=row.get("reliability"),
+        next_order_within_days=_each(row, bundle.config.clv.next_order_days, "next_order_within_{}d"),
+        next_order_learnt_days=bundle.silence.learnt_days(bundle.horizon_days),
+        active_probability_by_months=_each(row, bundle.config.clv.active_months, "active_probability_{}m"),
         base_rate=bundle.base_rate,
+        expected_orders=row.get("expected_orders"),
+        expected_order_value=row.get("expected_order_value"),
         expected_spend=row.get("expected_spend"),
         expected_spend_low=row.get("expected_spend_low"),
         expected_spend_high=row.get("expected_spend_high"),
-        clv_by_months=_by_months(row, bundle),
+        clv_by_months=_each(row, bundle.config.clv.months, "clv_{}m"),
+        clv_low_by_months=_bounds(row, bundle, "low"),
+        clv_high_by_months=_bounds(row, bundle, "high"),
         clv_extrapolated_share=row.get("clv_extrapolated_share"),
         historic_value=row.get("historic_value"),
         total_value=row.get("total_value"),
@@ -201,12 +208,19 @@ def _by_days(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
     return parts | {str(bundle.horizon_days): row["churn_probability"]}
 
 
-def _by_months(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
-    """CLV of each number of months; None for a customer whom nothing is known of, or without a spend model."""
+def _each(row: dict[str, Any], keys: Sequence[int], column: str) -> dict[str, float] | None:
+    """A column's value by number of months or days; None for a customer who has none."""
+    if row.get(column.format(keys[-1])) is None:
+        return None
+    return {str(key): row[column.format(key)] for key in keys}
+
+
+def _bounds(row: dict[str, Any], bundle: Bundle, end: str) -> dict[str, float | None] | None:
+    """An end of CLV by months, null where it was not learnt; None where there is no CLV at all."""
     months = bundle.config.clv.months
     if row.get(f"clv_{months[-1]}m") is None:
         return None
-    return {str(m): row[f"clv_{m}m"] for m in months}
+    return {str(m): row[f"clv_{m}m_{end}"] for m in months}
 
 
 def _targets(row: dict[str, Any], bundle: Bundle) -> dict[str, TargetAnswer]:

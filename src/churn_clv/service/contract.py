@@ -201,13 +201,38 @@ class Prediction(Answer):
     reliability: Annotated[
         Literal["low", "medium", "high"] | None, Field(description="How much is known: 1, 2-3, 4+ purchase days.")
     ]
+    next_order_within_days: Annotated[
+        dict[str, float] | None,
+        Field(description="Of at least one purchase in the first so many days; rises with the days."),
+    ]
+    next_order_learnt_days: Annotated[
+        int, Field(description="Beyond so many days no silence has matured in the log: such chances are extrapolated.")
+    ]
+    active_probability_by_months: Annotated[
+        dict[str, float] | None,
+        Field(description="Of at least one purchase in the window of one horizon that ends so many months ahead."),
+    ]
     base_rate: Annotated[float, Field(ge=0, le=1, description="Share without a purchase at the model's test.")]
+    expected_orders: Annotated[
+        float | None, Field(ge=0, description="Purchase days in the horizon; at least 1 - churn_probability.")
+    ]
+    expected_order_value: Annotated[
+        float | None, Field(ge=0, description="expected_spend / expected_orders, major units.")
+    ]
     expected_spend: Annotated[float | None, Field(ge=0, description="Net money in the horizon, major units.")]
     expected_spend_low: Annotated[float | None, Field(ge=0, description="At most 10% of customers come to less.")]
     expected_spend_high: Annotated[float | None, Field(ge=0, description="10% of customers come to more.")]
     clv_by_months: Annotated[
         dict[str, float] | None,
         Field(description="Discounted net margin of the next so many months; also for those not eligible."),
+    ]
+    clv_low_by_months: Annotated[
+        dict[str, float | None] | None,
+        Field(description="At most 10% of customers come to less; null where no such months have matured in the log."),
+    ]
+    clv_high_by_months: Annotated[
+        dict[str, float | None] | None,
+        Field(description="10% of customers come to more; null where no such months have matured in the log."),
     ]
     clv_extrapolated_share: Annotated[
         float | None, Field(ge=0, le=1, description="Of the longest CLV: beyond what the log has seen mature.")

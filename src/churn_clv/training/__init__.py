@@ -14,10 +14,11 @@ import polars as pl
 from churn_clv import bundle, config, ladder, matrix, recipe, retention, targets, timeline
 from churn_clv.events import Log
 from churn_clv.models import baseline
-from churn_clv.models.retention import Retention
 from churn_clv.recipe import Say
 from churn_clv.timeline import Plan
 from churn_clv.training._judge import MIN_CLASS, Judged, judge, judge_at, label_of, without_money
+from churn_clv.training._lookback import Lookback, horizon_models, look_back, model_of
+from churn_clv.training._outlook import clv_bounds, learn_orders, matured_at, months_money, orders_of, outlook
 from churn_clv.training._report import (
     CONFIRM_HORIZONS,
     chosen_as_json,
@@ -37,13 +38,22 @@ __all__ = [
     "DAYS_A_YEAR",
     "MIN_CLASS",
     "Judged",
+    "Lookback",
     "Trained",
     "answerable",
     "check",
     "chosen_as_json",
+    "clv_bounds",
+    "horizon_models",
     "judge",
     "judge_at",
     "label_return_rate",
+    "learn_orders",
+    "look_back",
+    "matured_at",
+    "model_of",
+    "months_money",
+    "orders_of",
     "out_of_time",
     "season_learnt",
     "total_band",
@@ -105,7 +115,8 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         settings.bundle,
         judged.interval,
         loss_table(log, judged, settings),
-        _retention(log, judged),
+        retention.learn(log, judged.definitions, judged.targets.get("spend"), judged.plan.earliest),
+        outlook(log, judged, settings, say),
         own.references,
     )
     shipped = bundle.Bundle(
@@ -118,13 +129,6 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
     )
     return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
                    importance(judged), total_band(judged), own.documents)  # fmt: skip
-
-
-def _retention(log: Log, judged: Judged) -> Retention | None:
-    """The curves beyond the horizon, from all of the log; None without money."""
-    if "spend" not in judged.targets:
-        return None
-    return retention.learn(log, judged.definitions, judged.targets["spend"], judged.plan.earliest)
 
 
 def check(log: Log, settings: config.Config) -> None:

@@ -92,12 +92,12 @@ def label_return_rate(log: Log, judged: Judged, settings: config.Config) -> tupl
     """
     horizon = settings.timeline.horizon_days
     within = CONFIRM_HORIZONS * horizon
-    rows = judged.shop.table(_confirmed(log, judged, horizon + within), None)
+    rows = judged.shop.table(confirmed(log, judged, horizon + within), None)
     churned = rows[labels.column("churned", horizon)]
     return labels.return_rate(log.frame, rows.select("customer_id", "cutoff"), churned, horizon, within), within
 
 
-def _confirmed(log: Log, judged: Judged, days: int) -> list[dt.date]:
+def confirmed(log: Log, judged: Judged, days: int) -> list[dt.date]:
     """The newest snapshots' cutoff that is followed by so many days of log; none where the log is too short."""
     there = judged.snapshots["cutoff"].unique().sort().to_list()
     return [c for c in there if c <= log.ends - dt.timedelta(days=days)][-1:]
@@ -110,7 +110,7 @@ def loss_table(log: Log, judged: Judged, settings: config.Config) -> loss.LossTa
     """
     horizon = settings.timeline.horizon_days
     within = CONFIRM_HORIZONS * horizon
-    cutoffs = _confirmed(log, judged, horizon + within)
+    cutoffs = confirmed(log, judged, horizon + within)
     rows, lapsed = judged.shop.rows(cutoffs), judged.shop.table(cutoffs, None)
     gone = (lapsed[labels.column("churned", horizon)] == 1).to_numpy()
     if not gone.any():

@@ -23,7 +23,7 @@ from churn_clv.wording._base import (
     percent,
     rung,
 )
-from churn_clv.wording._clv import clv, clv_rows, clv_weak
+from churn_clv.wording._clv import clv, clv_rows, clv_weak, orders
 from churn_clv.wording._targets import target, target_rows, target_verdict
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "look",
     "noun",
     "number",
+    "orders",
     "percent",
     "question",
     "returning",

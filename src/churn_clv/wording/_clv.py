@@ -16,8 +16,34 @@ def clv(found: Mapping[str, Any]) -> str:
         f"CLV over {found['windows_judged']} windows of {found['window_days']} days, of everyone known at {cutoffs}: "
         f"the predicted total over the actual is {total} (farthest off {worst}), in the last window {last} at worst; "
         f"Gini {number('spend_gini', found['gini'])}. {percent(found['extrapolated_share'], '.0%')} of it lies beyond "
-        "what the log had seen mature."
+        f"what the log had seen mature. {_bounds(found['bounds'])}"
     )
+
+
+def _bounds(found: Mapping[str, Any] | None) -> str:
+    """How often the bounds of a customer's CLV missed, and whether the total lay within its band."""
+    if found is None:
+        return "Its bounds are not judged: the log holds no number of months twice."
+    low, high = (format(end, ".2f") for end in found["total_band"])
+    above, below = percent(found["miss_above"]), percent(found["miss_below"])
+    below = "none below (the lower ends are 0)" if found["miss_below"] is None else f"{below} below"
+    return (
+        f"Bounds of {found['months']} months, learnt at {listed(found['learnt_at'])} and judged at {found['cutoff']} "
+        f"on {found['n']:,} customers: {above} lie above and {below} (meant: 10%, at most 10%); the predicted total "
+        f"over the actual is {number('spend_total_ratio', found['total_ratio'])}, "
+        f"{'within' if found['total_inside'] else 'outside'} its band of {low} to {high}."
+    )
+
+
+def orders(document: Document) -> str:
+    """How far expected orders were off at each test cutoff, beside those of the last horizon."""
+    said = [
+        f"{row['cutoff']}: the predicted total over the actual is {number('spend_total_ratio', row['total_ratio'])} "
+        f"(last horizon's orders {number('spend_total_ratio', row['last_horizon_ratio'])}), Poisson deviance "
+        f"{number('churn_log_loss', row['deviance'])} ({number('churn_log_loss', row['last_horizon_deviance'])})"
+        for row in document["orders"]
+    ]
+    return f"Expected orders in the horizon at {'; '.join(said)}."
 
 
 def clv_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -1,0 +1,101 @@
+"""A customer's value as columns: orders of the horizon, and what lies beyond it (docs/clv.md)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from churn_clv import config
+from churn_clv.models.predict import Floats
+from churn_clv.models.retention import Retention, active_probability, strata_of, values
+from churn_clv.models.silence import Silence
+
+if TYPE_CHECKING:
+    from churn_clv.bundle._model import Reference
+
+# The feature that says how much is known of a customer, and the one that holds all net money so far.
+ORDERS, LIFETIME = "purchase_days", "spend"
+
+
+def in_horizon(
+    reference: Reference, settings: config.Config, matrix: Floats, curve: Floats, edges: tuple[int, ...],
+    money: Floats | None,
+) -> dict[str, Floats]:  # fmt: skip
+    """Of the eligible (rows,): expected_orders, expected_order_value, next_order_within_<d>d; NaN where unknown.
+
+    ``matrix`` (rows, columns); ``curve`` (edges, rows) is P(no purchase by each edge), ``money`` the expected spend.
+    """
+    unknown, own = np.full(len(matrix), np.nan), reference.outlook
+    orders = unknown if own is None else own.orders.expected(matrix, curve[-1])
+    silence = Silence() if own is None else own.silence
+    within = {f"next_order_within_{d}d": 1 - silence.no_purchase(curve, edges, d) for d in settings.clv.next_order_days}
+    return {"expected_orders": orders, "expected_order_value": unknown if money is None else money / orders} | within
+
+
+def beyond(
+    reference: Reference, settings: config.Config, rows: pl.DataFrame, out: pl.DataFrame
+) -> dict[str, pl.Series]:
+    """Columns beyond the horizon for every known customer: P(active), CLV and its bounds, historic and total value.
+
+    ``rows`` is the matrix, ``out`` (its rows in its order) has churn_probability and expected_spend. P(active) is null
+    for the ineligible, money for all without a spend head.
+    """
+    own, clv = reference.retention, settings.clv
+    names = [
+        *(f"active_probability_{m}m" for m in clv.active_months), *(f"clv_{m}m" for m in clv.months),
+        *(f"clv_{m}m_{end}" for m in clv.months for end in ("low", "high")),
+        "clv_extrapolated_share", "historic_value", "total_value",
+    ]  # fmt: skip
+    found: dict[str, Floats] = {}
+    if own is not None and rows.height and ORDERS in rows.columns:
+        strata, cutoffs = strata_of(rows["reason"].to_list(), rows[ORDERS].fill_null(0)), rows["cutoff"].to_list()
+        active = 1 - _floats(out["churn_probability"])
+        for m in clv.active_months:
+            found[f"active_probability_{m}m"] = active_probability(own, strata, cutoffs, active, m)
+        if own.money:
+            mean = np.array([own.spend.get(s, np.nan) for s in strata])
+            first = np.where(rows["eligible"].to_numpy(), _floats(out["expected_spend"]), mean)
+            found |= _money(own, reference, settings, rows, first, strata, cutoffs)
+    unknown = np.full(rows.height, np.nan)
+    return {name: pl.Series(found.get(name, unknown), dtype=pl.Float64).fill_nan(None) for name in names}
+
+
+def _money(
+    own: Retention, reference: Reference, settings: config.Config, rows: pl.DataFrame, first: Floats,
+    strata: Sequence[str], cutoffs: Sequence[dt.date],
+) -> dict[str, Floats]:  # fmt: skip
+    """CLV, its bounds and the values, from the first window's money (rows,)."""
+    months, margin, discount = settings.clv.months, settings.value.margin_share, settings.clv.discount_rate
+    bounds = {} if reference.outlook is None else reference.outlook.bounds
+    found: dict[str, Floats] = {}
+    shares: dict[int, list[Floats]] = {}
+    for m in months:
+        found[f"clv_{m}m"], found["clv_extrapolated_share"] = values(own, strata, cutoffs, margin * first, m, discount)
+        if m in bounds:
+            plain = values(own, strata, cutoffs, first, m, 0.0)[0]
+            shares[m] = [end / np.where(plain > 0, plain, np.nan) for end in bounds[m].apply(plain, strata)]
+    for place, side in enumerate(("low", "high")):
+        ends = {m: found[f"clv_{m}m"] * share[place] for m, share in shares.items()}
+        found |= {f"clv_{m}m_{side}": end for m, end in _rising(ends, upper=side == "high").items()}
+    past = rows[LIFETIME].to_numpy() if LIFETIME in rows.columns else np.full(rows.height, np.nan)
+    found["historic_value"] = margin * np.nan_to_num(past, nan=0.0) if LIFETIME in rows.columns else past
+    found["total_value"] = found["historic_value"] + found[f"clv_{months[-1]}m"]
+    return found
+
+
+def _rising(ends: dict[int, Floats], *, upper: bool) -> dict[int, Floats]:
+    """Ends that rise with the months: an upper one is at least any shorter one's, a lower one at most any longer's."""
+    out: dict[int, Floats] = {}
+    before: Floats | None = None
+    for m in ends if upper else reversed(ends):
+        before = ends[m] if before is None else (np.fmax if upper else np.fmin)(before, ends[m])
+        out[m] = np.where(np.isnan(ends[m]), np.nan, before)
+    return out
+
+
+def _floats(column: pl.Series) -> Floats:
+    return np.ascontiguousarray(column.fill_null(np.nan).to_numpy())
