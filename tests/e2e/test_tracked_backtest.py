@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,12 @@ def test_one_that_breaks_off_is_marked_failed(
         tracking.log_backtest(toy, judged.document(cutoffs=CUTOFFS), tmp_path)
     [failed] = {*runs(toy)} - {*before}
     assert connect(toy).get_run(failed).info.status == "FAILED"
+
+
+def test_a_second_config_in_one_process_has_its_own_store(toy: config.Config, tmp_path: Path) -> None:
+    """MLflow keeps the last store in the environment, which would win over the next config's own."""
+    connect(toy)
+    other = config.from_dict({"dataset": "grocer", "out": str(tmp_path / "other")})
+    assert not {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} & set(os.environ)
+    tracking.prepare(other)
+    assert (tmp_path / "other" / "mlflow.db").exists() and runs(other) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import urllib.error
@@ -20,6 +21,7 @@ from churn_clv.errors import UserError
 
 LOCK_SECONDS = 120
 REACH_SECONDS = 5
+URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
 def prepare(config: Config) -> str:
@@ -67,8 +69,9 @@ def connect(config: Config) -> MlflowClient:
     if (database := _sqlite_file(uri)) is not None:
         _check_database(database)
     try:
-        mlflow.set_tracking_uri(uri)
-        mlflow.set_registry_uri(uri)
+        with _environment_kept():
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, sqlite3.Error) as error:
         reason = str(error).strip().splitlines()[0]
@@ -76,6 +79,20 @@ def connect(config: Config) -> MlflowClient:
             f"the tracking store {_without_password(uri)} cannot be opened: {reason} Give MLFLOW_TRACKING_URI or "
             f"tracking.uri an sqlite:/// or http:// address."
         ) from error
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """MLflow writes its defaults into the environment too, where the next config would take them for the user's."""
+    before = {name: os.environ.get(name) for name in URIS}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
