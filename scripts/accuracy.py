@@ -17,7 +17,7 @@ from churn_clv.wording import Document
 
 SETS = {"cdnow": "CDNOW", "completejourney": "Complete Journey", "online_retail": "Online Retail"}
 PAGE, PICTURES = Path("docs/accuracy.md"), Path("docs/accuracy")
-SHOWN = ("ladder", "reliability", "deciles", "totals", "strata", "clv")
+SHOWN = ("ladder", "reliability", "deciles", "totals", "strata", "clv", "targets")
 # About how often each newest cutoff was looked at while the recipe was made: the log of looks began when it was nearly
 # done, and counts one folder's runs only.
 LOOKED = {"cdnow": 9, "completejourney": 13, "online_retail": 10}
@@ -105,6 +105,7 @@ def _section(name: str, document: Document, pictures: Collection[str]) -> list[s
                  _skill(r["spend_skill"])] for r in document["strata"] if not r["by"].startswith("attribute")]),
         wording.orders(document),
         *_clv(document),
+        *_targets(document),
         "\n".join(
             f"![{SETS[name]}: {picture}](accuracy/{name}_{picture}.png)"
             for picture in SHOWN if f"{name}_{picture}" in pictures
@@ -121,6 +122,17 @@ def _clv(document: Document) -> list[str]:
         f"{wording.clv(document['clv'])} Its first window is by {'; '.join(sorted(source))}.",
         _table(list(rows[0]), [list(row.values()) for row in rows]),
     ]
+
+
+def _targets(document: Document) -> list[str]:
+    """Each of the config's other targets with its ladder."""
+    out = []
+    for found in document["targets"].values():
+        rows = wording.target_rows(found)
+        out.append(f"Target {wording.target(found)}.")
+        out.append(_table(list(rows[0]), [list(row.values()) for row in rows]))
+        out.append("\n".join(f"- {wording.target_verdict(m, v)}" for m, v in found["minus_best"].items()))
+    return out
 
 
 def _misses(document: Document) -> str:

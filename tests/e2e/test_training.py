@@ -274,7 +274,8 @@ def test_targets_that_nobody_can_train() -> None:
         ({"churned": churned | {"measure": "present"}}, "measure must be 'absent'"),
         ({"churned": churned, "spend": churned | {"measure": "count"}}, "measure must be 'amount'"),
         ({"churned": churned, "spend": churned | {"measure": "amount"}}, "at_least 0 or more"),
-        ({"churned": churned | {"population": "known"}}, "trains on the eligible"),
+        ({"churned": churned | {"population": "known"}}, "asked of the eligible"),
+        ({"churned": churned, "money": churned | {"measure": "amount"}}, "targets.money.at_least must be 0 or more"),
         ({"churned": churned | {"horizon_days": 7}}, "give both the same"),
     ):
         with pytest.raises(UserError, match=why):

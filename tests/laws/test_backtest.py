@@ -27,7 +27,7 @@ KEYS = {
     "independent_cutoffs", "label_return_rate", "label_return_within_days", "policies", "ladder", "season",
     "season_note", "strata", "champion_minus_best", "reliability", "deciles", "lift", "intervals", "choices", "value",
     "orders",
-    "clv", "final", "development_until", "looks", "seconds",
+    "clv", "targets", "targets_refused", "final", "development_until", "looks", "seconds",
 }  # fmt: skip
 RUNGS = ["champion", "recency_rule", "last_horizon_spend", "lifetime_rate", "rfm_cells", "logistic", "btyd",
          "single_snapshot"]  # fmt: skip

@@ -50,6 +50,24 @@ def test_each_data_set_has_its_section() -> None:
     assert all(f"- {sentence}\n" in own for _, sentence, _ in wording.verdicts(PLAIN))
 
 
+def test_each_other_target_has_its_ladder() -> None:
+    own = section(accuracy.page(BOTH), "CDNOW")
+    event, count = PLAIN["targets"].values()
+    for found in (event, count):
+        assert f"Target {wording.target(found)}." in own
+        assert all(f"- {wording.target_verdict(m, v)}" in own for m, v in found["minus_best"].items())
+    assert "second_order, within 42 days, of those with one purchase day: 2,718 customers at 2 cutoffs, 20.3%" in own
+    assert "| this run | 0.7931 | 0.4127 | 0.0143 | 3.1700 |" in own and "| base rate | 1.0390 |" in own
+    assert "| this run | 0.6347 | 1.2730 | 2.1910 | 1.0372 |" in own
+    assert "log loss: ahead of logistic by 0.0117 (-0.0160 to -0.0074)" in own
+    assert "Target" not in section(accuracy.page(BOTH), "Complete Journey")
+    level = "Target tea_days: on Tweedie it is not shown to be better than last horizon (95% interval of the difference"
+    assert f"{level} -0.5290 to +0.0910)." in weak(PLAIN) and "second_order" not in weak(PLAIN)
+    noisy = copy.deepcopy(PLAIN)
+    noisy["targets"]["second_order"]["ladder"][0]["mean"]["ece"] = 0.0231
+    assert "Target second_order: its calibration error is 0.0102 above chance." in weak(noisy)
+
+
 def test_each_cutoff_has_its_row_and_each_group_but_attributes() -> None:
     own = section(accuracy.page(BOTH), "CDNOW")
     head, *rows = table(own, "cutoff")

@@ -220,7 +220,7 @@ def test_what_looks_equal_is_not_called_better() -> None:
 
 
 def test_a_model_that_is_nowhere_behind_is_said_to_be_so() -> None:
-    document = copy.deepcopy(PLAIN) | {"champion_minus_best": {}, "strata": []}
+    document = copy.deepcopy(PLAIN) | {"champion_minus_best": {}, "strata": [], "targets": {}}
     document["ladder"] = document["ladder"][:1]
     for row in document["ladder"][0]["by_cutoff"]:
         row["spend_total_ratio"] = 1.0

@@ -24,7 +24,7 @@ from churn_clv.wording._base import (
     rung,
 )
 from churn_clv.wording._clv import clv, clv_rows, clv_weak, orders
-from churn_clv.wording._targets import target, target_rows, target_verdict
+from churn_clv.wording._targets import target, target_rows, target_verdict, target_weak
 
 __all__ = [
     "ECE_MARGIN",
@@ -173,6 +173,7 @@ def where_it_does_not_win(document: Document) -> list[str]:
     found = [
         *_not_ahead(document), *_better_means(document), *_better_cutoffs(document), *_miscalibrated(document),
         *_totals(document), *_strata(document), *clv_weak(document),
+        *(line for one in document["targets"].values() for line in target_weak(one)),
     ]  # fmt: skip
     return found or ["In nothing that was measured here: no rung, cutoff or group of customers shows it behind."]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from churn_clv.wording._base import rung
+from churn_clv.wording._base import ECE_MARGIN, rung
 
 # What is shown of an event, and of a count or money; and what each is called.
 EVENT = {"auroc": "AUC", "log_loss": "log loss", "ece": "ECE", "lift_top_decile": "lift"}
@@ -50,6 +50,22 @@ def target_verdict(metric: str, found: Mapping[str, Any]) -> str:
         f"{name}: {BETTER[found['verdict']]} {rung(found['rung'])} by {abs(found['difference']):.4f} "
         f"({found['low']:+.4f} to {found['high']:+.4f})"
     )
+
+
+def target_weak(found: Mapping[str, Any]) -> list[str]:
+    """Sentences: where a target is not ahead of every rung on its loss, or is not calibrated."""
+    out, own = [], found["ladder"][0]["mean"]
+    metric, verdict = next(iter(found["minus_best"].items()), (None, None))
+    if metric is not None and verdict is not None and verdict["verdict"] != "ahead":
+        word = "not shown to be better than" if verdict["verdict"] == "level" else "worse than"
+        interval = f"95% interval of the difference {verdict['low']:+.4f} to {verdict['high']:+.4f}"
+        name = (EVENT | AMOUNT)[metric]
+        out.append(f"Target {found['target']}: on {name} it is {word} {rung(verdict['rung'])} ({interval}).")
+    if own.get("ece") is not None and own["ece"] - own["ece_floor"] > ECE_MARGIN:
+        out.append(
+            f"Target {found['target']}: its calibration error is {own['ece'] - own['ece_floor']:.4f} above chance."
+        )
+    return out
 
 
 def _number(value: float | None) -> str:
