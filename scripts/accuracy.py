@@ -116,11 +116,13 @@ def _section(name: str, document: Document, pictures: Collection[str]) -> list[s
 def _clv(document: Document) -> list[str]:
     if not document["clv"]:
         return []
-    rows = wording.clv_rows(document["clv"])
+    rows, tenths = wording.clv_rows(document["clv"]), wording.clv_deciles(document["clv"])
     source = {row["first_window_by"] for row in document["clv"]["by_cutoff"]}
     return [
         f"{wording.clv(document['clv'])} Its first window is by {'; '.join(sorted(source))}.",
         _table(list(rows[0]), [list(row.values()) for row in rows]),
+        "Mean CLV by tenths of it, the lowest first:",
+        _table(list(tenths[0]), [list(row.values()) for row in tenths]),
     ]
 
 

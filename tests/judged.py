@@ -205,7 +205,9 @@ def clv() -> dict[str, Any]:
         "window_days": 28, "windows_judged": 4, "days": 112,
         "cutoffs": ["2017-08-28", "2017-09-11"],
         "total_ratio": 1.012, "worst": 1.032, "last_window_worst": 0.957, "gini": 0.81, "horizon_gini": 0.8,
-        "extrapolated_share": 0.482, "windows": row("", 1.012)["windows"], "deciles": [], "rungs": rungs,
+        "extrapolated_share": 0.482, "windows": row("", 1.012)["windows"], "rungs": rungs,
+        "deciles": [{"decile": i, "n": 469.0, "champion": 31.5 * i, "btyd": 29.5 * i, "actual": 30.25 * i}
+                    for i in range(1, 11)],
         "by_cutoff": [row("2017-08-28", 0.992), row("2017-09-11", 1.032)],
         "bounds": {
             "months": 3, "cutoff": "2017-10-01", "learnt_at": ["2017-04-02", "2017-07-02"],

@@ -50,6 +50,12 @@ def test_each_data_set_has_its_section() -> None:
     assert all(f"- {sentence}\n" in own for _, sentence, _ in wording.verdicts(PLAIN))
 
 
+def test_clv_by_tenths() -> None:
+    head, *rows = table(section(accuracy.page(BOTH), "CDNOW"), "tenth")
+    assert head == ["tenth", "customers", "this model", "BTYD", "came"] and len(rows) == 10
+    assert rows[0] == ["1", "469", "31.50", "29.50", "30.25"] and rows[9] == ["10", "469", "315.00", "295.00", "302.50"]
+
+
 def test_each_other_target_has_its_ladder() -> None:
     own = section(accuracy.page(BOTH), "CDNOW")
     event, count = PLAIN["targets"].values()

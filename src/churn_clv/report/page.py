@@ -210,7 +210,11 @@ def _clv(document: Document, shown: Mapping[str, str]) -> str:
         return ""
     rows = wording.clv_rows(document["clv"])
     body = _paragraph(wording.clv(document["clv"])) + shown.get("clv", "")
-    return _section("Beyond the horizon: CLV", body + _table(list(rows[0]), [list(r.values()) for r in rows], own=0))
+    body += _table(list(rows[0]), [list(r.values()) for r in rows], own=0)
+    if tenths := wording.clv_deciles(document["clv"]):
+        body += _paragraph("Mean CLV by tenths of it, the lowest first:")
+        body += _table(list(tenths[0]), [list(r.values()) for r in tenths])
+    return _section("Beyond the horizon: CLV", body)
 
 
 def _targets(document: Document, shown: Mapping[str, str]) -> str:

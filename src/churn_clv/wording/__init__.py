@@ -23,7 +23,7 @@ from churn_clv.wording._base import (
     percent,
     rung,
 )
-from churn_clv.wording._clv import clv, clv_rows, clv_weak, orders
+from churn_clv.wording._clv import clv, clv_deciles, clv_rows, clv_weak, orders
 from churn_clv.wording._targets import target, target_rows, target_verdict, target_weak
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "band",
     "beats",
     "clv",
+    "clv_deciles",
     "clv_rows",
     "in_band",
     "ladder",

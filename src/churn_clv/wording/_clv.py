@@ -7,6 +7,8 @@ from typing import Any
 
 from churn_clv.wording._base import Document, listed, number, percent, rung
 
+CHAMPION = "champion"
+
 
 def clv(found: Mapping[str, Any]) -> str:
     """What the CLV was judged at, how far its total was off, and how much of it is extrapolated."""
@@ -54,6 +56,16 @@ def clv_rows(found: Mapping[str, Any]) -> list[dict[str, str]]:
         | {"Gini": number("spend_gini", row["gini"]), "MAE": number("spend_mae", row["mae"])}
         for row in found["rungs"]
     ]  # fmt: skip
+
+
+def clv_deciles(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Mean CLV of each tenth of the customers, by this model, by BTYD, and as it came; lowest first."""
+    shown = {"this model": CHAMPION, "BTYD": "btyd", "came": "actual"}
+    return [
+        {"tenth": str(row["decile"]), "customers": f"{row['n']:,.0f}"}
+        | {head: number("spend_mae", row[key]) for head, key in shown.items()}
+        for row in found["deciles"]
+    ]
 
 
 def clv_weak(document: Document) -> Iterator[str]:
