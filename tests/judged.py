@@ -176,6 +176,7 @@ def targets() -> list[dict[str, Any]]:
         rows = [{"rung": r, "mean": m, "worst": m, "by_cutoff": []} for r, m in rungs.items()]
         out.append({
             "target": name, "measure": measure, "population": "one_order", "horizon_days": 42, "n": 2718,
+            "has": ["mail"], "has_not": ["unsubscribe"] if measure == "count" else [],
             "base": 0.2031, "cutoffs": CUTOFFS[-2:], "independent_cutoffs": 1, "ladder": rows,
             "minus_best": {key: verdict},
         })  # fmt: skip

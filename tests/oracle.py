@@ -176,8 +176,9 @@ def label(
         sum_ = total(matching, "amount") / 10**minor_units
         return sum_ if target["at_least"] is None else max(float(target["at_least"]), sum_)
     if list(kinds) == ["purchase"]:  # days, and a reversal of the same thing on the same day voids one
-        whole = in_future(events, cutoff, horizon, known_by) if by_type else window
-        times = len(occasions(whole))
+        whole = in_future(events, cutoff, horizon, known_by)
+        each = [whole] if by_type else [[e for e in window if e[target["column"]] == v] for v in target["is_in"]]
+        times = len({day for own in each for day in occasions(own)})
     else:
         times = len(matching)
     return {"absent": float(times == 0), "present": float(times > 0), "count": float(times)}[target["measure"]]
@@ -506,7 +507,7 @@ def _watched(h: _History) -> Row:
         if not set(kinds) & set(h.d["event_types"]):
             continue
         seen = [e for e in h.events if e[asked["column"]] in asked["is_in"] and e["event_type"] in kinds]
-        ages = {age(e, h.cutoff) for e in seen}
+        ages, name = {age(e, h.cutoff) for e in seen}, f"target_{name}"
         out[f"{name}_days"] = len(ages)
         out[f"days_since_last_{name}"] = min(ages, default=None)
         for w in {h.horizon_window, h.long_window}:

@@ -14,7 +14,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from churn_clv import bundle, config, matrix, timeline
+from churn_clv import bundle, config, features, matrix, timeline
 from churn_clv.events import Rules, canonical
 from churn_clv.models.bounds import Bounds
 from churn_clv.models.interval import Interval, fit_by_orders
@@ -111,7 +111,7 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     cutoffs = [TRAINED_THROUGH - dt.timedelta(days=7 * k) for k in range(8)]
     pairs = timeline.known_among(frame, timeline.pairs_of(frame["customer_id"].unique(), cutoffs))
     rows = matrix.build(frame, pairs, terms).filter("eligible")
-    columns = tuple(c for c in rows.columns if c not in matrix.KEYS)
+    columns = features.core(terms)
     values = matrix.values(rows, columns)
     draw = np.random.default_rng(seed)
     since = rows["days_since_last_purchase"].to_numpy()
@@ -132,13 +132,14 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
              _booster(values[stayed], spend[stayed] / 50, "tweedie", seed, columns), 0.02, scale=50.0, weight=0.4),
     )  # fmt: skip
     settings = config.from_dict({"dataset": "tiny"}).model_copy(update={"targets": TARGETS})
-    heads = (*heads, *_own_heads(values, columns, churned, spend, seed))
+    every = matrix.values(rows, features.names(terms))
+    heads = (*heads, *_own_heads(every, features.names(terms), churned, spend, seed))
     risk, money = answers(heads, values)
     assert money is not None
     bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
     outlook = _outlook(values, columns, risk[-1], draw)
-    own = {h.target: bundle.target_reference(h.predict(values), since % 2, settings.bundle) for h in heads[3:]}
+    own = {h.target: bundle.target_reference(h.predict(every), since % 2) for h in heads[3:]}
     reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, outlook, own)
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})

@@ -178,6 +178,19 @@ def values_of(frame: pl.DataFrame, targets: Mapping[str, config.Target]) -> dict
     return {c: tuple(frame[c].drop_nulls().unique().sort().to_list()) for c in sorted(columns)}
 
 
+def unknown(
+    targets: Mapping[str, config.Target], event_types: Collection[str], values: Mapping[str, Collection[str]]
+) -> dict[str, list[str]]:
+    """By target what it asks for that the log does not hold, beside something that it does: perhaps a slip."""
+    out: dict[str, list[str]] = {}
+    for name, target in targets.items():
+        for asked in (p for p in (target.events, target.has, target.has_not) if p):
+            wanted = asked.kinds if asked.column == "event_type" else (*asked.is_in, *(asked.event_types or ()))
+            held = {*event_types, *values.get(asked.column, ())}
+            out.setdefault(name, []).extend(v for v in wanted if v not in held)
+    return {name: found for name, found in out.items() if found}
+
+
 def _missing(
     verb: str, asked: config.Predicate, kinds: Sequence[str], event_types: Collection[str], columns: Collection[str],
     values: Mapping[str, Collection[str]],
@@ -194,7 +207,7 @@ def _missing(
     if held is None or set(asked.is_in) & set(held):
         return None
     hint = nearest(asked.is_in[0], held)
-    return f"no event has the {asked.column} {', '.join(asked.is_in)}.{hint}".rstrip(".")
+    return f"no event has the {asked.column} {', '.join(asked.is_in)}.{hint.removesuffix('.')}"
 
 
 def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> pl.LazyFrame:
@@ -211,7 +224,7 @@ def _measure(future: pl.LazyFrame, target: config.Target, minor_units: int) -> p
 
 def _occasions_count(target: config.Target) -> bool:
     """Whether the target counts occasions: purchase days, not purchases."""
-    return target.kinds == ("purchase",)
+    return set(target.kinds) == {"purchase"}
 
 
 def _occasions(future: pl.LazyFrame, of: config.Predicate | None = None) -> pl.LazyFrame:
@@ -222,14 +235,16 @@ def _occasions(future: pl.LazyFrame, of: config.Predicate | None = None) -> pl.L
 def _occasion_days(rows: pl.LazyFrame, who: str, of: config.Predicate | None = None) -> pl.LazyFrame:
     """``who`` and ``day`` of each purchase day that same-day reversals leave standing.
 
-    Of a product, category or channel (``of``) only its own purchases and reversals count.
+    Of products, categories or channels (``of``) only their own purchases and reversals count, each value's apart.
     """
+    of_value = []
     if of is not None and of.column != "event_type":
-        rows = rows.filter(timeline.matching(of, ("purchase", "return")))
+        rows, of_value = rows.filter(timeline.matching(of, ("purchase", "return"))), [of.column]
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
     net = pl.col("amount").filter(bought | reversed_).sum()
-    days = rows.group_by(who, "day").agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))
-    return days.filter("occasion").select(who, "day")
+    days = rows.group_by(who, "day", *of_value).agg(occasion=timeline.occasion(bought.sum(), reversed_.sum(), net))
+    found = days.filter("occasion").select(who, "day")
+    return found.unique() if of_value else found
 
 
 def _finish(measured: pl.Expr, target: config.Target, mature: pl.Expr) -> pl.Expr:

@@ -119,12 +119,11 @@ def _decide(
         )
         for name, r in trained.rungs.items()
     }
-    newer = champion is not None and (
-        log.ends > dt.date.fromisoformat(champion.document["data"]["ends"]) or not _same_code(champion)
-    )
+    then = dt.date.fromisoformat(champion.document["data"]["ends"]) if champion else log.ends
+    newer = champion is not None and (log.ends > then or not _same_code(champion))
     # The recipe of churned and spend, which alone are compared; other targets come and go without a contest.
     same = champion is not None and champion.tags.get("core_hash") == settings.core_hash
-    others = same and champion is not None and not _same_recipe(champion, settings)
+    others = same and champion is not None and not _same_recipe(champion, settings) and log.ends >= then
     return promotion.decide(
         mine,
         incumbent,

@@ -38,7 +38,8 @@ def settings(own: dict[str, Any] = OWN, **sections: Any) -> config.Config:
 def shop_of(log: events.Log, own: config.Config) -> Workshop:
     core, _ = training.answerable(log, own)
     plan = timeline.make_plan(log.starts["purchase"], log.ends, own.timeline)
-    return Workshop(log, own, [plan], core, lambda _: None)
+    far = targets.far_plans(log, own, [log.ends])
+    return Workshop(log, own, [plan], core, lambda _: None, others=far)
 
 
 def judged(shop: Workshop, name: str) -> targets.Judged:

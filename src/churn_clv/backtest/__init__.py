@@ -21,6 +21,7 @@ from churn_clv.backtest._targets import judge_targets
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
+from churn_clv.targets import far_plans
 from churn_clv.timeline import Plan
 
 __all__ = ["LOOKS", "Look", "looks_file", "plans", "run"]
@@ -40,7 +41,8 @@ def run(settings: config.Config, log: Log, final: bool = False, say: Say = lambd
     log = log if final else timeline.until(log, line)
     targets, refused = training.answerable(log, settings)
     found = plans(log, settings, say)
-    shop = Workshop(log, settings, found, targets, say, shipping=False)
+    far = far_plans(log, settings, [p.ends for p in found])
+    shop = Workshop(log, settings, found, targets, say, shipping=False, others=far)
     refused = training.without_money(shop, found, refused, say)
     looks = [_look(shop, plan, refused, say) for plan in found]
     own, unasked = judge_targets(shop, found, say)

@@ -66,6 +66,16 @@ class Bundle:
         """The matrix's columns in the order the boosters know them."""
         return features.names(self.definitions)
 
+    @cached_property
+    def core_features(self) -> tuple[str, ...]:
+        """Those of them that the heads of churn and spend know; the heads of other targets know all."""
+        return features.core(self.definitions)
+
+    def values(self, rows: pl.DataFrame, head: Head | None = None) -> Floats:
+        """A matrix's features as ``head`` (default: those of churn and spend) knows them; (rows, features)."""
+        own = head is not None and head.target in self.reference.targets
+        return matrix.values(rows, self.features if own else self.core_features)
+
     @property
     def base_rate(self) -> float:
         """Share churned among the eligible at the test cutoff."""
@@ -133,7 +143,7 @@ class Bundle:
         rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
         asked = rows.filter("eligible")
         hazard = next(h for h in self.heads if h.kind == "hazard")
-        found = self.silence.no_purchase(hazard.curve(matrix.values(asked, self.features)), self.edges, days)
+        found = self.silence.no_purchase(hazard.curve(self.values(asked)), self.edges, days)
         known = asked.select("customer_id", probability=pl.Series(found, dtype=pl.Float64))
         out = rows.select("customer_id", "cutoff", days=pl.lit(days))
         out = out.join(known, on="customer_id", how="left", maintain_order="left")
@@ -184,9 +194,7 @@ class Bundle:
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
         """
         scored = rows.filter("eligible")
-        found = scored.select("customer_id", "cutoff").with_columns(
-            **self._numbers(matrix.values(scored, self.features))
-        )
+        found = scored.select("customer_id", "cutoff").with_columns(**self._numbers(self.values(scored)))
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
         return out.with_columns(
             **_value.beyond(self.reference, self.config, rows, out),
@@ -203,7 +211,7 @@ class Bundle:
         """The per-customer answers as columns; money is null throughout where there is no spend head."""
         curve, money = answers(self.heads, values)
         risk, unknown = curve[-1], np.full(len(values), np.nan)
-        orders = values[:, self.features.index(ORDERS)] if ORDERS in self.features else unknown
+        orders = values[:, self.core_features.index(ORDERS)] if ORDERS in self.core_features else unknown
         low, high = unknown, unknown
         if money is not None and self.reference.interval is not None:
             low, high = self.reference.interval.apply(money, np.ascontiguousarray(orders))
@@ -225,8 +233,7 @@ class Bundle:
         """The answers to the targets of the user's own, for a matrix that says who is asked."""
         if not self.reference.targets:
             return {}
-        own = self.reference
-        return answers_of(self.own_heads, own.targets, own.band_names, rows, matrix.values(rows, self.features))
+        return answers_of(self.own_heads, self.reference.targets, rows, matrix.values(rows, self.features))
 
 
 def make_reference(

@@ -57,14 +57,14 @@ def golden_answers(bundle: Bundle) -> dict[str, Any]:
     pairs = timeline.pairs_of(frame["customer_id"].unique(), [cutoff])
     rows = matrix.build(frame, pairs, bundle.definitions)
     # Every golden customer is predicted, eligible or not: more branches of the trees are walked.
-    values = matrix.values(rows, bundle.features)
+    values = {head_file(h): bundle.values(rows, h) for h in bundle.heads}
     return {
         "cutoff": cutoff.isoformat(),
         "eligible": rows["eligible"].to_list(),
         "features": {c: rows[c].to_list() for c in bundle.features},
-        "margins": {head_file(h): h.margin(values).tolist() for h in bundle.heads}
-        | {whole_file(h): raw_margin(h.whole, values).tolist() for h in bundle.heads if h.whole},
-        "predictions": {head_file(h): h.predict(values).tolist() for h in bundle.heads},
+        "margins": {head_file(h): h.margin(values[head_file(h)]).tolist() for h in bundle.heads}
+        | {whole_file(h): raw_margin(h.whole, values[head_file(h)]).tolist() for h in bundle.heads if h.whole},
+        "predictions": {head_file(h): h.predict(values[head_file(h)]).tolist() for h in bundle.heads},
     }
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from churn_clv import config
 from churn_clv.models.predict import Floats, Head
 
 QUANTILES = 1001
@@ -16,6 +15,7 @@ QUANTILES = 1001
 ASKED = "asked_"
 # Kinds whose number is a probability; the others are a count or money.
 EVENT = "event"
+BANDS = ("low", "medium", "high")
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,13 @@ class TargetReference:
     band_edges: tuple[float, ...]
 
 
-def target_reference(judged: Floats, label: Floats, settings: config.Bundle) -> TargetReference:
-    """From the judged out-of-sample predictions and what came; band edges as for churn (contract K9)."""
+def target_reference(judged: Floats, label: Floats) -> TargetReference:
+    """From the judged out-of-sample predictions and what came.
+
+    Band edges: the base rate, and the probability at twice its odds. Edges that a config gives are churn's.
+    """
     base = float(np.mean(label))
-    return TargetReference(quantiles_of(judged), base, tuple(settings.band_edges or (base, 2 * base / (1 + base))))
+    return TargetReference(quantiles_of(judged), base, (base, 2 * base / (1 + base)))
 
 
 def quantiles_of(values: Floats) -> tuple[float, ...]:
@@ -63,8 +66,7 @@ def columns_of(name: str, kind: str) -> tuple[str, ...]:
 
 
 def answers_of(
-    heads: Sequence[Head], references: Mapping[str, TargetReference], names: Sequence[str], rows: pl.DataFrame,
-    values: Floats,
+    heads: Sequence[Head], references: Mapping[str, TargetReference], rows: pl.DataFrame, values: Floats
 ) -> dict[str, pl.Series]:  # fmt: skip
     """The columns of every target, null for those who are not of its population.
 
@@ -81,7 +83,7 @@ def answers_of(
         out[number] = pl.Series(found, dtype=pl.Float64).fill_nan(None)
         out[rank] = pl.Series(place, dtype=pl.Float64).fill_nan(None)
         if event:
-            bands = iter(band(own.band_edges, names, found[asked]))
+            bands = iter(band(own.band_edges, BANDS, found[asked]))
             out[event[0]] = pl.Series([own.base] * rows.height, dtype=pl.Float64)
             out[event[1]] = pl.Series([next(bands) if a else None for a in asked], dtype=pl.String)
     return out

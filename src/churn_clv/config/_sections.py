@@ -228,9 +228,13 @@ class Config(Section):
 
     @property
     def core_hash(self) -> str:
-        """The same without the targets beside churned and spend: the recipe that promotion compares."""
+        """The same without the targets beside churned and spend: the recipe that promotion compares.
+
+        A target that looks further than the horizon stays in: the definitions of all features are then made earlier.
+        """
         part = self.model_dump(mode="json", by_alias=True, exclude=APART)
-        part["targets"] = {n: t for n, t in part["targets"].items() if n in CORE}
+        far = {n for n, t in self.targets.items() if (t.horizon_days or 0) > self.timeline.horizon_days}
+        part["targets"] = {n: t for n, t in part["targets"].items() if n in CORE or n in far}
         for key in ("targets", "target_snapshots"):
             part["models"].pop(key)
         return self._hash(part)

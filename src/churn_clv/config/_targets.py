@@ -15,18 +15,33 @@ Days = Annotated[int, Field(gt=0, le=36_500)]
 # The targets with a recipe of their own.
 CORE = ("churned", "spend")
 # The columns of the scores that a target of this name would give are there already.
-TAKEN = ("churn", "loss", "orders", "order_value", "spend_low", "spend_high")
+TAKEN = ("churn", "loss", "orders", "order_value", "spend_low", "spend_high", "spend_if_active")
+# What columns are made of a name with; a name of that form could stand for another target's column.
+BEFORE, BEHIND = ("expected_",), ("_probability", "_percentile_in_reference", "_base_rate", "_band")
+LONGEST_NAME = 60
 
 
 def _target_name(value: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", value):
-        raise ValueError("expected small letters, digits and '_' as in second_order: columns are named by it")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", value) or len(value) > LONGEST_NAME:
+        raise ValueError(
+            f"expected at most {LONGEST_NAME} small letters, digits and '_' as in second_order: columns are named by it"
+        )
+    if value.startswith(BEFORE) or value.endswith(BEHIND):
+        raise ValueError(f"a name may not begin with {BEFORE[0]} or end with {', '.join(BEHIND)}: columns do")
     if value in TAKEN:
         raise ValueError(f"the scores have columns of this name already ({', '.join(TAKEN)}); take another")
     return value
 
 
 TargetName = Annotated[str, AfterValidator(_target_name)]
+
+
+def _values(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Without white space around them, as the log's converter reads values, and each once."""
+    return tuple(dict.fromkeys(v.strip() for v in values))
+
+
+Values = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_values)]
 
 
 class Predicate(Section):
@@ -36,8 +51,8 @@ class Predicate(Section):
     """
 
     column: Literal["event_type", "product_id", "category", "channel"] = "event_type"
-    is_in: Annotated[tuple[str, ...], Field(min_length=1)]
-    event_types: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    is_in: Values
+    event_types: Values | None = None
 
     @model_validator(mode="after")
     def _types_stand_once(self) -> Predicate:
@@ -63,7 +78,13 @@ class Target(Section):
     population: Literal["eligible", "known", "prospects", "one_order", "lapsed"] = "eligible"
     has: Predicate | None = None
     has_not: Predicate | None = None
-    at_least: float | None = None
+    at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _only_money_has_a_floor(self) -> Target:
+        if self.at_least is not None and self.measure != "amount":
+            raise ValueError("at_least goes with measure amount alone")
+        return self
 
     @property
     def kinds(self) -> tuple[str, ...]:

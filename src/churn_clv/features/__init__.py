@@ -13,10 +13,21 @@ from types import ModuleType
 from typing import Any
 
 from churn_clv.features._build import build
-from churn_clv.features._catalogue import FAMILIES, as_markdown, catalogue, family_of, left_out, names
+from churn_clv.features._catalogue import FAMILIES, as_markdown, catalogue, core, family_of, left_out, names
 from churn_clv.features._feature import Feature, hashes
 
-__all__ = ["FAMILIES", "Feature", "as_markdown", "build", "catalogue", "family_of", "hashes", "left_out", "names"]
+__all__ = [
+    "FAMILIES",
+    "Feature",
+    "as_markdown",
+    "build",
+    "catalogue",
+    "core",
+    "family_of",
+    "hashes",
+    "left_out",
+    "names",
+]
 
 
 class _Callable(ModuleType):

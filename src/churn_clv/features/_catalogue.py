@@ -99,6 +99,11 @@ def names(definitions: Definitions) -> tuple[str, ...]:
     return tuple(family_of(definitions))
 
 
+def core(definitions: Definitions) -> tuple[str, ...]:
+    """The columns that churn and spend are learnt from: all but what a target asked for, so that none moves them."""
+    return tuple(name for name, family in family_of(definitions).items() if family not in ON_DEMAND)
+
+
 def as_markdown(definitions: Definitions) -> str:
     """The feature dictionary as a page: one table per family."""
     by_name = {f.name: f for f in catalogue(definitions)}

@@ -32,7 +32,7 @@ def _seen(definitions: Definitions) -> dict[str, config.Predicate]:
 
 def _of_target(definitions: Definitions, name: str, asked: config.Predicate) -> list[Feature]:
     grain, of, meant = GRAINS[asked.column], asked.kinds, timeline.matching(asked)
-    said = f"an event that the target {name} counts"
+    said, name = f"an event that the target {name} counts", f"target_{name}"
     days = pl.col("age_days").filter(meant)
     out = [
         count(f"{name}_days", days.n_unique().cast(pl.Int64), grain, f"Days with {said}.", of=of, where=meant),

@@ -54,8 +54,12 @@ def check(log: Log, settings: config.Config) -> Readiness:
     days = _log.customer_days(log.frame)
     data = _data(log, settings, days, found, definitions, refused)
     judged = (*_targets(log, settings, refused, found), *own_targets(log, settings, definitions, refused))
-    missed = dict.fromkeys(m for t in judged for m in t.minimums if m.found is not None and not m.comfortable)
+    core_judged = [t for t in judged if t.target in targets.CORE]
+    missed = dict.fromkeys(m for t in core_judged for m in t.minimums if m.found is not None and not m.comfortable)
     findings += [_missed(m, data.test_cutoff) for m in missed]
+    findings += [_weak(t) for t in judged if t not in core_judged and t.minimums and not t.ready]
+    held = targets.unknown(log, settings)
+    findings += [_slip(name, values) for name, values in held.items() if name not in refused]
     if found and definitions:
         findings += _label_findings(small, settings, data, definitions)
     findings += _log.findings(log, data, days)
@@ -166,6 +170,17 @@ def _missed(m: Minimum, cutoff: str | None) -> Finding:
     text = f"{_number(m)}; at least {m.required:,} are needed{better}."
     where = f"test cutoff {cutoff}" if cutoff and "test" in m.name else None
     return Finding(severity, "minimum", text, do, rows=rows, where=where)
+
+
+def _weak(target: Target) -> Finding:
+    """The finding for a target of the user's own that cannot be trained for want of events."""
+    do = "Nothing else hangs on it; a longer horizon_days, a wider population or a longer log would give it more."
+    return Finding("warning", "target_minimum", f"{target.target}: {target.why_not[0]}.", do)
+
+
+def _slip(name: str, values: list[str]) -> Finding:
+    text = f"{name} asks for {', '.join(values)} too, and the log holds no such value."
+    return Finding("warning", "target_value", text, "Mend the spelling in targets, or leave it if it is still to come.")
 
 
 def _number(m: Minimum) -> str:

@@ -51,17 +51,23 @@ class Workshop:
 
     def __init__(
         self, log: Log, settings: config.Config, plans: Sequence[Plan], targets: dict[str, config.Target], say: Say,
-        shipping: bool = True,
+        shipping: bool = True, others: Sequence[Plan] = (),
     ) -> None:  # fmt: skip
-        """Build the snapshots of all plans; with ``shipping`` those that only the shipped model learns from too."""
+        """Build the snapshots of all plans; with ``shipping`` those that only the shipped model learns from too.
+
+        ``others`` are plans of which only the definitions must know nothing either: those of the other targets.
+        """
         self.log, self.settings, self.targets = log, settings, targets
         wanted = {c for p in plans for c in (p.all_cutoffs if shipping else p.judged_cutoffs)}
         cutoffs = sorted(wanted)
         # What first appears after the earliest test cutoff shapes no feature: every plan judges the same columns.
         self.definitions: Definitions = timeline.define(
-            log, settings, as_of=cutoffs[0], seen_by=min(p.test for p in plans)
+            log,
+            settings,
+            as_of=min([cutoffs[0], *(p.judged_cutoffs[0] for p in others)]),
+            seen_by=min(p.test for p in (*plans, *others)),
         )
-        self.columns = features.names(self.definitions)
+        self.columns = features.core(self.definitions)
         say(f"building {len(self.columns)} features at {len(cutoffs)} cutoffs")
         self.snapshots = snapshots.build(log, cutoffs, self.definitions)
         self.values = matrix.values(self.snapshots, self.columns)

@@ -166,7 +166,9 @@ class TargetAnswer(Answer):
     expected: Annotated[float | None, Field(ge=0, description="A count, or money in major units; else null.")]
     percentile_in_reference: Annotated[float | None, Field(ge=0, le=100)]
     base: Annotated[float, Field(description="The share, or mean, of its population at the test cutoff.")]
-    band: Annotated[str | None, Field(description="Of a probability: the model's bands around its base rate.")]
+    band: Annotated[
+        str | None, Field(description="Of a probability: low below the base rate, high from twice its odds on.")
+    ]
 
 
 class Prediction(Answer):

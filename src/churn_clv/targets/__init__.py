@@ -25,7 +25,8 @@ from churn_clv.models.predict import Head
 from churn_clv.recipe import Say, Workshop
 from churn_clv.targets._ladder import AMOUNT_KEYS, EVENT_KEYS, Rung, metrics_of, rungs
 from churn_clv.targets._learn import Judged, fitted, head, judge, too_few
-from churn_clv.targets._room import Room, plan_of
+from churn_clv.targets._room import Room, plan_of, unseen
+from churn_clv.timeline import Plan
 
 __all__ = [
     "AMOUNT_KEYS",
@@ -37,15 +38,19 @@ __all__ = [
     "about",
     "declared",
     "describe",
+    "far_plans",
     "learn",
     "look",
     "metrics_of",
     "minus_best",
     "plan_of",
     "rungs",
+    "unknown",
 ]
 
 CHAMPION = "champion"
+# These verdicts inform and decide nothing: on very many rows fewer draws do.
+MANY_ROWS, DRAWS = 50_000, 200
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,12 @@ def declared(log: Log, settings: config.Config) -> tuple[dict[str, config.Target
     return {n: t for n, t in own.items() if n not in refused}, refused
 
 
+def unknown(log: Log, settings: config.Config) -> dict[str, list[str]]:
+    """By target the values it asks for that the log does not hold, beside one that it does."""
+    own = {n: t for n, t in settings.targets.items() if n not in CORE}
+    return labels.unknown(own, tuple(log.starts), labels.values_of(log.frame, own))
+
+
 def learn(shop: Workshop, say: Say = lambda _: None) -> Learnt:
     """Judge every target at its newest matured cutoff, then refit it on every label of the log."""
     asked, refused = declared(shop.log, shop.settings)
@@ -82,9 +93,21 @@ def learn(shop: Workshop, say: Say = lambda _: None) -> Learnt:
             continue
         judged = found[0]
         heads.append(head(judged.room, judged.plan, judged.chosen, judged.plan.ends))
-        references[name] = bundle.target_reference(judged.predicted, judged.label, shop.settings.bundle)
+        references[name] = bundle.target_reference(judged.predicted, judged.label)
         documents[name] = describe(judged)
     return Learnt(tuple(heads), references, documents, refused)
+
+
+def far_plans(log: Log, settings: config.Config, ends: Sequence[dt.date]) -> list[Plan]:
+    """The plans of targets that look further than the horizon: what is learnt by the main plans may be later news."""
+    out, own = [], settings.timeline.horizon_days
+    for target in declared(log, settings)[0].values():
+        for end in ends if (target.horizon_days or own) > own else ():
+            try:
+                out.append(plan_of(target, log, settings, end))
+            except UserError:  # it will be refused in words
+                continue
+    return out
 
 
 def look(
@@ -92,6 +115,8 @@ def look(
     shipping: bool = True,
 ) -> tuple[list[Judged], str | None]:  # fmt: skip
     """The target judged at the newest cutoff whose labels end by each of ``ends``, or why it cannot be."""
+    if why := unseen(target, shop.definitions):
+        return [], why
     try:
         plans = [plan_of(target, shop.log, shop.settings, end) for end in ends]
     except UserError as error:
@@ -100,7 +125,7 @@ def look(
     room = Room(name, target, plans, shop, shipping)
     plans = [fitted(room, plan) for plan in plans]
     for plan in plans:
-        if why := too_few(room, plan):
+        if why := too_few(room, plan, shipping):
             return [], why
     return [judge(room, plan) for plan in plans], None
 
@@ -129,6 +154,8 @@ def about(judged: Judged) -> dict[str, Any]:
         "target": judged.room.name,
         "measure": target.measure,
         "population": target.population,
+        "has": list(target.has.is_in) if target.has else [],
+        "has_not": list(target.has_not.is_in) if target.has_not else [],
         "horizon_days": judged.plan.horizon_days,
     }
 
@@ -151,9 +178,8 @@ def minus_best(
     values = {n: np.concatenate([ladder[n] for ladder in ladders]) for n in names}
     parties = [Party(n, v if event else None, event, None if event else v) for n, v in values.items()]
     prefixed = {n: {prefix + k: v for k, v in row.items()} for n, row in means.items()}
-    settings = room.shop.settings
-    found = comparison.verdicts(
-        parties[0], parties[1:], prefixed, [prefix + k for k in asked], rows, settings.promotion.bootstrap_draws,
-        settings.seed,
-    )  # fmt: skip
+    draws, seed = room.shop.settings.promotion.bootstrap_draws, room.shop.settings.seed
+    draws = min(draws, DRAWS) if len(label) > MANY_ROWS else draws
+    keys = [prefix + k for k in asked]
+    found = comparison.verdicts(parties[0], parties[1:], prefixed, keys, rows, draws, seed)
     return {k.removeprefix(prefix): v for k, v in found.items()}

@@ -57,13 +57,16 @@ def fitted(room: Room, plan: Plan) -> Plan:
     return replace(plan, origins=tuple(enough) or plan.origins[-1:])
 
 
-def too_few(room: Room, plan: Plan) -> str | None:
+def too_few(room: Room, plan: Plan, shipping: bool) -> str | None:
     """Why nothing can be learnt or judged at a plan; None where there is enough."""
     slices = {
         "train": (room.learning(plan.train), plan.test),
         "validation": (room.rows(plan.origins), plan.test),
+        "judged refit": (room.learning(plan.judged), plan.test),
         "test": (room.rows([plan.test]), None),
     }
+    if shipping:
+        slices["shipped refit"] = (room.learning(plan.shipped), None)
     for role, (rows, known) in slices.items():
         if (rarer := _rarer(room, rows, known)) < MIN_CLASS:
             what = "of the rarer kind" if room.kind == "event" else "with any"
@@ -76,7 +79,7 @@ def too_few(room: Room, plan: Plan) -> str | None:
 
 def _rarer(room: Room, rows: Rows, known_by: dt.date | None) -> int:
     """How many rows are of the rarer kind; of a count or money, how many have any."""
-    some = int((room.label(known_by)[rows] > 0).sum())
+    some = int((room.label(known_by)[rows] > (room.target.at_least or 0.0)).sum())
     return min(some, len(rows) - some) if room.kind == "event" else some
 
 

@@ -10,7 +10,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from churn_clv import config, labels, matrix, snapshots, timeline
+from churn_clv import config, features, labels, matrix, snapshots, timeline
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import fit
@@ -18,7 +18,7 @@ from churn_clv.models.baseline import fit_linear
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import Kind
 from churn_clv.recipe import Workshop
-from churn_clv.timeline import Plan
+from churn_clv.timeline import Definitions, Plan
 
 Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 # A validation origin is predicted for at most about so many of a population that no other model has features of.
@@ -41,8 +41,19 @@ def plan_of(target: config.Target, log: Log, settings: config.Config, ends: dt.d
 
 
 def starts(log: Log, target: config.Target) -> dt.date:
-    """The first day from which the log holds purchases and what the target counts."""
-    return max([log.starts["purchase"], *(log.starts[k] for k in target.kinds if k in log.starts)])
+    """The first day from which the log holds purchases, what the target counts, and what makes its population."""
+    asked = [p.kinds for p in (target.has, target.has_not) if p]
+    return max([log.starts["purchase"], *(log.starts[k] for kinds in (target.kinds, *asked) for k in kinds
+                                          if k in log.starts)])  # fmt: skip
+
+
+def unseen(target: config.Target, definitions: Definitions) -> str | None:
+    """Why a model cannot know the target: its events came only after the day up to which definitions look."""
+    asked = [p.kinds for p in (target.has, target.has_not) if p]
+    for kinds in (target.kinds, *asked):
+        if not {*kinds} & {*definitions.event_types, "return"}:
+            return f"events of type {', '.join(kinds)} came only after what the judged model may know"
+    return None
 
 
 class Room:
@@ -56,14 +67,17 @@ class Room:
         self.kind = KINDS[target.measure]
         self.horizon_days = plans[0].horizon_days
         self._most = shop.settings.models.target_snapshots
-        self._tests = {p.test for p in plans}
-        self._origins = {o for p in plans for o in p.origins}
+        self._plans, self._shipping = plans, shipping
+        # What the bundle will ignore is ignored here: event types that its definitions have not met.
+        met = sorted({"purchase", "return", *shop.definitions.event_types})
+        self._frame = shop.log.frame.filter(pl.col("event_type").is_in(met))
         self.cutoffs = sorted({c for p in plans for c in (p.all_cutoffs if shipping else p.judged_cutoffs)})
-        self.columns = shop.columns
+        self.columns = features.names(shop.definitions)
         self._labels: dict[dt.date | None, Array] = {}
         self._boosters: dict[tuple[object, ...], tuple[lgb.Booster, float]] = {}
         self._linears: dict[tuple[object, ...], Linear] = {}
-        self.pairs, self.values, self._lot, self._share = (
+        self._sizes: dict[dt.date, int] = {}
+        self.pairs, self.values, self._lot = (
             self._of_eligible() if target.population == "eligible" else self._of_others()
         )
 
@@ -74,10 +88,15 @@ class Room:
         return np.concatenate(spans) if spans else np.empty(0, dtype=np.intp)
 
     def learning(self, cutoffs: Sequence[dt.date]) -> Rows:
-        """The same for learning: a random part of them where there are more than ``models.target_snapshots``."""
+        """The same for learning: a random part of them where there are more than ``models.target_snapshots``.
+
+        Which part hangs on the rows of these cutoffs alone, so that no later customer or cutoff changes it.
+        """
         rows = self.rows(cutoffs)
-        rows = rows[self._lot[rows] < self._share]
-        return rows if len(rows) <= self._most else rows[self._lot[rows] < self._share * self._most / len(rows)]
+        return rows[self._lot[rows] < self._share(cutoffs)]
+
+    def _share(self, cutoffs: Sequence[dt.date]) -> float:
+        return min(1.0, self._most / max(sum(self._sizes.get(c, 0) for c in cutoffs), 1))
 
     def label(self, known_by: dt.date | None) -> Array:
         """What came, counting what was known by then (None: all that the log holds); NaN where it is not complete."""
@@ -137,7 +156,7 @@ class Room:
         ends = counts["n"].cum_sum().to_list()
         return {c: (e - n, e) for c, n, e in zip(counts["cutoff"], counts["n"], ends, strict=True)}
 
-    def _of_eligible(self) -> tuple[pl.DataFrame, Array, Array, float]:
+    def _of_eligible(self) -> tuple[pl.DataFrame, Array, Array]:
         """The workshop's snapshots, and those of cutoffs it has none of; of them who ``has`` what is asked."""
         shop = self.shop
         there = set(shop.snapshots["cutoff"].unique().to_list())
@@ -148,31 +167,41 @@ class Room:
         if self.target.has or self.target.has_not:
             keep = self._members(pairs)
             ours, pairs = ours.filter(keep), pairs.filter(keep)
-        return pairs, matrix.values(ours, self.columns), self._draw(pairs.height), 1.0
+        self._count(pairs)
+        return pairs, matrix.values(ours, self.columns), self._draw(pairs)
 
-    def _of_others(self) -> tuple[pl.DataFrame, Array, Array, float]:
-        """Features of a population of its own cost time: of the cutoffs that are only learnt from, a part is drawn."""
-        shop = self.shop
-        everyone = timeline.pairs_of(shop.log.frame["customer_id"].unique(), self.cutoffs)
-        known = timeline.known_among(shop.log.frame, everyone)
+    def _of_others(self) -> tuple[pl.DataFrame, Array, Array]:
+        """Features of a population of its own cost time: only rows that some slice learns from or judges are made."""
+        everyone = timeline.pairs_of(self._frame["customer_id"].unique(), self.cutoffs)
+        known = timeline.known_among(self._frame, everyone)
         pairs = known.filter(self._members(known))
-        lot = self._draw(pairs.height)
-        share = min(1.0, self._most / max(pairs.height, 1))
-        sizes = pl.len().over("cutoff")
-        of_origin = pl.max_horizontal(pl.lit(share), ORIGIN_ROWS / sizes)
-        wanted = (
-            pl.when(pl.col("cutoff").is_in(sorted(self._tests))).then(1.0)
-            .when(pl.col("cutoff").is_in(sorted(self._origins))).then(of_origin)
-            .otherwise(share)
-        )  # fmt: skip
-        keep = pl.Series(lot) < pairs.select(wanted=wanted)["wanted"]
-        pairs = pairs.filter(keep)
-        built = matrix.build(shop.log.frame, pairs, shop.definitions)
-        return pairs, matrix.values(built, self.columns), lot[keep.to_numpy()], share
+        self._count(pairs)
+        lot, wanted = self._draw(pairs), self._wanted()
+        keep = lot < pairs["cutoff"].replace_strict(wanted, return_dtype=pl.Float64).to_numpy()
+        pairs = pairs.filter(pl.Series(keep))
+        built = matrix.build(self._frame, pairs, self.shop.definitions)
+        return pairs, matrix.values(built, self.columns), lot[keep]
+
+    def _wanted(self) -> dict[dt.date, float]:
+        """The largest share of each cutoff's rows that any slice of any plan needs."""
+        out = dict.fromkeys(self.cutoffs, 0.0)
+        for plan in self._plans:
+            whens = (*plan.origins, plan.test, *((plan.ends,) if self._shipping else ()))
+            for cutoffs in (plan.learnt_by(when) for when in whens):
+                share = self._share(cutoffs)
+                out |= {c: max(out[c], share) for c in cutoffs if c in out}
+            out |= {o: max(out[o], ORIGIN_ROWS / max(self._sizes.get(o, 0), 1)) for o in plan.origins}
+            out[plan.test] = 1.0
+        return out
 
     def _members(self, pairs: pl.DataFrame) -> pl.Series:
-        return matrix.members(self.shop.log.frame, pairs, {"asked": self.target}, self.shop.definitions)["asked"]
+        return matrix.members(self._frame, pairs, {"asked": self.target}, self.shop.definitions)["asked"]
 
-    def _draw(self, count: int) -> Array:
-        """A number in [0, 1) for each row."""
-        return np.random.default_rng(self.shop.settings.seed).random(count)
+    def _count(self, pairs: pl.DataFrame) -> None:
+        """How many belong to the population at each cutoff, drawn or not."""
+        self._sizes = dict(pairs.group_by("cutoff").len().rows())
+
+    def _draw(self, pairs: pl.DataFrame) -> Array:
+        """A number in [0, 1) for each row, by its customer and cutoff alone."""
+        key = pairs.select(pl.concat_str("customer_id", "cutoff", separator="\t"))
+        return key.to_series().hash(self.shop.settings.seed).to_numpy() / 2.0**64

@@ -98,8 +98,15 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
         families=settings.features.families,
         exclude=settings.features.exclude,
         censored_gap_days=gap_quantile(log.frame, as_of),
-        watched={n: t.events for n, t in settings.targets.items() if t.events.column in columns},
+        watched={n: t.events for n, t in settings.targets.items() if _held(before, t.events)},
     )
+
+
+def _held(frame: pl.DataFrame, asked: config.Predicate) -> bool:
+    """Whether any event of the asked types holds the column, where that is not the event type itself."""
+    if asked.column == "event_type" or asked.column not in frame.columns:
+        return False
+    return frame.filter(pl.col("event_type").is_in(list(asked.kinds)))[asked.column].count() > 0
 
 
 def _columns_in_use(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:

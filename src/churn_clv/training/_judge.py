@@ -15,6 +15,7 @@ from churn_clv.events import Log
 from churn_clv.models import interval
 from churn_clv.models.predict import Head, answers
 from churn_clv.recipe import Choice, Say, Workshop
+from churn_clv.targets import far_plans
 from churn_clv.timeline import Definitions, Plan
 from churn_clv.training._targets import answerable
 
@@ -57,7 +58,7 @@ def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judge
     """Run the recipe up to its one look at the test cutoff."""
     targets, refused = answerable(log, settings)
     plan = timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
-    shop = Workshop(log, settings, [plan], targets, say)
+    shop = Workshop(log, settings, [plan], targets, say, others=far_plans(log, settings, [plan.ends]))
     return judge_at(shop, plan, without_money(shop, [plan], refused, say), say)
 
 

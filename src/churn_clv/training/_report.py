@@ -79,7 +79,7 @@ def describe(log: Log, judged: Judged, settings: config.Config) -> dict[str, Any
         "clipped_spend_in_test_window": clipped,
         "label_return_rate": rate,
         "label_return_within_days": within,
-        "features": len(features.names(judged.definitions)),
+        "features": len(features.core(judged.definitions)),
         "families_left_out": features.left_out(judged.definitions),
         "targets_refused": judged.refused,
     }
@@ -142,7 +142,7 @@ def rung_metrics(rung: baseline.Rung, judged: Judged) -> dict[str, float | None]
 
 def importance(judged: Judged) -> pl.DataFrame:
     """Gain per feature of the judged boosters: feature, churn_gain, spend_gain, highest churn_gain first."""
-    columns = features.names(judged.definitions)
+    columns = features.core(judged.definitions)
     gains = {"churned": np.zeros(len(columns)), "spend": np.zeros(len(columns))}
     for h in judged.heads:  # without the hazard's own last column, the part of the horizon
         gains["churned" if h.kind == "hazard" else "spend"] += h.booster.feature_importance("gain")[: len(columns)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from churn_clv.wording._base import ECE_MARGIN, rung
+from churn_clv.wording._base import ECE_MARGIN, listed, rung
 
 # What is shown of an event, and of a count or money; and what each is called.
 EVENT = {"auroc": "AUC", "log_loss": "log loss", "ece": "ECE", "lift_top_decile": "lift"}
@@ -23,9 +23,11 @@ BETTER = {"ahead": "ahead of", "level": "level with", "behind": "behind"}
 def target(found: Mapping[str, Any]) -> str:
     """Who was asked what, and how often it came; in a backtest over all its cutoffs."""
     who, n = POPULATIONS[found["population"]], f"{found['n']:,} customers"
+    who += f" with {listed(found['has'])} before" if found["has"] else ""
+    who += f" {'and' if found['has'] else 'with'} no {listed(found['has_not'])} before" if found["has_not"] else ""
     event = found["measure"] in ("absent", "present")
     came = f"{found['base']:.1%} of them" if event else f"{found['base']:.4g} on average"
-    rows = f"{n} at {len(found['cutoffs'])} cutoffs" if "cutoffs" in found else n
+    rows = f"{found['n']:,} customers' rows at {len(found['cutoffs'])} cutoffs" if "cutoffs" in found else n
     return f"{found['target']}, within {found['horizon_days']} days, of {who}: {rows}, {came}"
 
 

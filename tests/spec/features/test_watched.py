@@ -8,7 +8,7 @@ from written import CUTOFF, back, buy, event, part
 
 from churn_clv import features
 
-TEA = ("tea_days", "days_since_last_tea", "tea_days_last_28d", "tea_days_last_112d")
+TEA = ("target_tea_days", "days_since_last_target_tea", "target_tea_days_last_28d", "target_tea_days_last_112d")
 
 
 def test_days_with_the_category() -> None:
@@ -21,9 +21,11 @@ def test_days_with_the_category() -> None:
 
 def test_other_event_types_count_where_the_target_says_so() -> None:
     events = [event("visit", 5, channel="store"), event("survey", 9, channel="store"), buy(2, channel="store")]
-    assert part(events, "shop_call_days", "days_since_last_shop_call") == [2, 5]
-    assert part(events, "two_products_days", "days_since_last_two_products") == [0, None]
-    assert part([buy(7, product_id="p2"), buy(9, product_id="p1"), buy(1, product_id="x")], "two_products_days") == [2]
+    assert part(events, "target_shop_call_days", "days_since_last_target_shop_call") == [2, 5]
+    assert part(events, "target_two_products_days", "days_since_last_target_two_products") == [0, None]
+    assert part(
+        [buy(7, product_id="p2"), buy(9, product_id="p1"), buy(1, product_id="x")], "target_two_products_days"
+    ) == [2]
 
 
 def test_a_window_that_starts_before_the_log_is_null() -> None:
