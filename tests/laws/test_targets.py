@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import random
 from functools import cache
@@ -31,7 +32,7 @@ QUICK = sim.QUICK | {"max_rounds": 20}
 
 
 def settings(own: dict[str, Any] = OWN, **sections: Any) -> config.Config:
-    models = {"threads": 1, "churn": QUICK, "spend": QUICK, "targets": QUICK}
+    models = {"threads": 1, "churn": QUICK, "spend": QUICK, "targets": QUICK} | sections.pop("models", {})
     return sim.settings(targets=own, models=models, promotion={"bootstrap_draws": 100}, **sections)
 
 
@@ -69,6 +70,11 @@ def dealt(test: dt.date) -> Workshop:
     )
     frame = pl.concat([LOG.frame.filter(~later), rows]).sort("customer_id", "time")
     return shop_of(sim.changed(LOG, frame), settings())
+
+
+def seldom() -> str:
+    """The product that is bought least."""
+    return str(LOG.frame.drop_nulls("product_id")["product_id"].value_counts().sort("count", "product_id")[0, 0])
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +124,61 @@ def test_the_labels_are_those_of_the_population() -> None:
         assert found.room.pairs[found.rows].equals(pairs) and 20 < pairs.height < everyone.height
         label = labels.build(log.frame, pairs, {name: own.targets[name]}, 28, minor_units=2, ends=log.ends)
         assert found.label.tolist() == label[f"{name}_28d"].to_list()
+
+
+def test_an_event_type_that_comes_only_after_the_judged_cutoff_is_no_target() -> None:
+    """The bundle would not know its events: a population of theirs would be empty for ever."""
+    test = of("complaint").plan.test
+    rows = LOG.frame.filter(pl.col("event_type") == "visit", pl.col("time").dt.date() >= test)
+    late = sim.changed(LOG, pl.concat([LOG.frame, rows.with_columns(event_type=pl.lit("app_open"))]))
+    late = dataclasses.replace(late, starts=late.starts | {"app_open": test})
+    for own in ({"events": {"is_in": ["app_open"]}}, {"events": {"is_in": ["visit"]}, "has": {"is_in": ["app_open"]}}):
+        asked = settings({"asked": own | {"measure": "present"}})
+        found, why = targets.look("asked", asked.targets["asked"], shop_of(late, asked), [late.ends])
+        assert found == [] and why is not None and "came only after" in why
+
+
+def test_a_far_target_hides_from_every_feature_what_comes_after_its_own_test_cutoff() -> None:
+    own = settings({"far": {"events": {"is_in": ["visit"]}, "measure": "count", "horizon_days": 84}})
+    plan = targets.plan_of(own.targets["far"], LOG, own, LOG.ends)
+    rows = LOG.frame.filter(pl.col("event_type") == "visit", pl.col("time").dt.date() >= plan.test)
+    late = sim.changed(LOG, pl.concat([LOG.frame, rows.with_columns(event_type=pl.lit("app_open"))]))
+    late = dataclasses.replace(late, starts=late.starts | {"app_open": plan.test})
+    plain, fuller = (shop_of(log, own).definitions for log in (LOG, late))
+    assert plain == fuller and "app_open" not in fuller.event_types
+
+
+# --- what is learnt from ------------------------------------------------------------------------
+def test_a_large_population_is_learnt_from_in_part_and_later_customers_do_not_change_which() -> None:
+    few = settings(models={"target_snapshots": 1000})
+    name, asked = "unsubscribe", few.targets["unsubscribe"]
+    plan = targets.plan_of(asked, LOG, few, LOG.ends)
+    seen = pl.col("customer_id").is_in(set(LOG.frame.filter(pl.col("time").dt.date() < plan.test)["customer_id"]))
+    rooms = [targets.Room(name, asked, [plan], shop_of(log, few)) for log in (
+        LOG, dataclasses.replace(sim.changed(LOG, LOG.frame.filter(seen)), ends=LOG.ends))]  # fmt: skip
+    learnt = [room.pairs[room.learning(plan.judged)] for room in rooms]
+    assert learnt[0].equals(learnt[1]) and 850 < learnt[0].height < 1150
+    whole = targets.Room(name, asked, [plan], shop())
+    assert whole.pairs[whole.rows(plan.judged)].height > 2000
+    # The test cutoff is judged whole, drawn or not.
+    assert rooms[0].pairs[rooms[0].rows([plan.test])].equals(whole.pairs[whole.rows([plan.test])])
+
+
+def test_a_target_moves_neither_churn_nor_spend() -> None:
+    """Features of a category are its own head's alone."""
+    tea = {"tea": {"events": {"column": "category", "is_in": ["category 3"]}, "measure": "present"}}
+    plain, more = (training.judge(sim.log(), settings(own)) for own in ({}, tea))
+    assert "target_tea_days" in more.shop.snapshots.columns and "target_tea_days" not in more.shop.columns
+    assert plain.predictions.equals(more.predictions)
+
+
+def test_only_what_may_move_churn_is_in_the_recipe_that_promotion_compares() -> None:
+    plain = settings({})
+    assert settings(OWN | {"lines": OWN["lines"] | {"horizon_days": 7}}).core_hash == plain.core_hash
+    assert settings(OWN).recipe_hash != plain.recipe_hash
+    assert settings({"far": OWN["lines"]}).core_hash != plain.core_hash  # 42 days: definitions are made earlier
+    slower = {"models": {"churn": QUICK | {"learning_rate": 0.05}}}
+    assert settings({}, **slower).core_hash != plain.core_hash
 
 
 # --- honesty ------------------------------------------------------------------------------------
@@ -208,14 +269,15 @@ def test_scores_hold_a_number_for_those_who_are_asked_and_no_other(trained: trai
 def test_a_target_that_the_log_cannot_answer_is_refused_and_the_rest_go_on() -> None:
     own = {
         "cancel": {"events": {"is_in": ["cancel"]}, "measure": "present"},
-        "rare": {"events": {"column": "product_id", "is_in": ["product 199"]}, "measure": "present"},
+        "rare": {"events": {"column": "product_id", "is_in": [seldom()]}, "measure": "present"},
+        "absent": {"events": {"column": "product_id", "is_in": ["no such product"]}, "measure": "present"},
         "long": {"events": {"is_in": ["purchase"]}, "measure": "present", "horizon_days": 300},
         "complaint": SHIPPED["complaint"],
     }
     found = targets.learn(shop_of(LOG, settings(own)))
     assert [h.target for h in found.heads] == ["complaint"] == list(found.documents) == list(found.references)
     assert "map such events" in found.refused["cancel"] and "the labels do not fit" in found.refused["long"]
-    assert "10 are needed" in found.refused["rare"] or "no event has" in found.refused["rare"]
+    assert "10 are needed" in found.refused["rare"] and "no event has" in found.refused["absent"]
 
 
 def test_the_backtest_judges_them_at_several_cutoffs(tmp_path: Path) -> None:

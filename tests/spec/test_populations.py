@@ -72,8 +72,31 @@ def test_a_log_too_short_for_the_eligible_is_too_short_for_everyone() -> None:
         ({"events": {"is_in": []}}, "at least 1"),
         ({"events": {"is_in": ["purchase"], "event_types": ["purchase"]}}, "goes with another column"),
         ({"population": "everyone"}, "prospects"),
+        ({"at_least": 1}, "goes with measure amount"),
+        ({"measure": "amount", "at_least": float("nan")}, "finite"),
     ],
 )
 def test_what_a_config_refuses(own: dict[str, Any], why: str) -> None:
     with pytest.raises(UserError, match=why):
         target(**own)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("spend_if_active", "columns of this name"),
+        ("orders", "columns of this name"),
+        ("expected_visits", "may not begin with expected_"),
+        ("x_probability", "end with _probability"),
+        ("Second", "small letters"),
+        ("a" * 61, "at most 60"),
+    ],
+)
+def test_names_that_columns_cannot_be_made_of(name: str, why: str) -> None:
+    with pytest.raises(UserError, match=why):
+        config.from_dict({"dataset": "x", "targets": {name: {"events": {"is_in": ["visit"]}, "measure": "present"}}})
+
+
+def test_values_are_read_as_the_log_reads_them_and_once() -> None:
+    found = target(events={"column": "category", "is_in": [" tea", "tea ", "cups"], "event_types": ["purchase"] * 2})
+    assert found.events.is_in == ("tea", "cups") and found.kinds == ("purchase",)

@@ -34,6 +34,7 @@ __all__ = [
     "EVENT_KEYS",
     "Judged",
     "Learnt",
+    "Room",
     "Rung",
     "about",
     "declared",
