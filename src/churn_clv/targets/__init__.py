@@ -129,7 +129,7 @@ def about(judged: Judged) -> dict[str, Any]:
         "target": judged.room.name,
         "measure": target.measure,
         "population": target.population,
-        "horizon_days": judged.plan.horizon_days,
+        "horizon_days": judged.room.horizon_days,
     }
 
 

@@ -29,11 +29,12 @@ KINDS: dict[str, Kind] = {"absent": "event", "present": "event", "count": "count
 def plan_of(target: config.Target, log: Log, settings: config.Config, ends: dt.date) -> Plan:
     """The temporal plan of a target: its own horizon, and no label before the log holds what it counts.
 
-    Raises UserError where none fits.
+    A contract's label is known only after its grace, so that the plan's horizon is the window and the grace. Raises
+    UserError where none fits.
     """
     own = settings.timeline
     changes = {
-        "horizon_days": target.horizon_days or own.horizon_days,
+        "horizon_days": target.reach_days(own.horizon_days),
         "sub_windows": 1,
         "min_history_days": own.min_history_days or own.horizon_days,
     }
@@ -42,7 +43,8 @@ def plan_of(target: config.Target, log: Log, settings: config.Config, ends: dt.d
 
 def starts(log: Log, target: config.Target) -> dt.date:
     """The first day from which the log holds purchases and what the target counts."""
-    return max([log.starts["purchase"], *(log.starts[k] for k in target.kinds if k in log.starts)])
+    kinds = {*target.kinds, *(target.contract.opens.kinds if target.contract else ())}
+    return max([log.starts["purchase"], *(log.starts[k] for k in kinds if k in log.starts)])
 
 
 class Room:
@@ -54,7 +56,7 @@ class Room:
         """Build the snapshots; those of the eligible are the workshop's where it has them."""
         self.name, self.target, self.shop = name, target, shop
         self.kind = KINDS[target.measure]
-        self.horizon_days = plans[0].horizon_days
+        self.horizon_days = target.looks_days(shop.settings.timeline.horizon_days)
         self._most = shop.settings.models.target_snapshots
         self._tests = {p.test for p in plans}
         self._origins = {o for p in plans for o in p.origins}

@@ -21,7 +21,8 @@ class Definitions(BaseModel):
 
     ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
     columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
-    ``watched`` has, by target, the products, categories or channels whose past is looked at.
+    ``watched`` has, by target, the products, categories or channels whose past is looked at, ``contracts`` what opens
+    a contract.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class Definitions(BaseModel):
     exclude: tuple[str, ...]
     censored_gap_days: int
     watched: dict[str, config.Predicate] = {}
+    contracts: dict[str, config.Contract] = {}
 
     @property
     def horizon_window_days(self) -> int:
@@ -99,6 +101,11 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
         exclude=settings.features.exclude,
         censored_gap_days=gap_quantile(log.frame, as_of),
         watched={n: t.events for n, t in settings.targets.items() if t.events.column in columns},
+        contracts={
+            n: t.contract
+            for n, t in settings.targets.items()
+            if t.contract and t.contract.opens.column in (*columns, "event_type")
+        },
     )
 
 
