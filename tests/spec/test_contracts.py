@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import drawn
@@ -10,7 +11,8 @@ import polars as pl
 import pytest
 from written import CUTOFF, INSTANT, NOON, Event, buy, event, frame, midnight, part
 
-from churn_clv import config, features, labels, matrix, timeline
+from churn_clv import config, events, features, labels, matrix, timeline
+from churn_clv.config import Predicate
 from churn_clv.errors import UserError
 
 DAY, START, LAST = dt.timedelta(days=1), NOON * 0, -INSTANT
@@ -32,17 +34,17 @@ def cancel(days_ago: int, **columns: Any) -> Event:
     return event("cancel", days_ago, **columns)
 
 
-def in_force(events: list[Event], contract: dict[str, Any] = TERM, **definitions: Any) -> bool:
+def in_force(log: list[Event], contract: dict[str, Any] = TERM, **definitions: Any) -> bool:
     pairs = timeline.pairs_of(["c"], [CUTOFF])
     own = {"ended": target(contract)}
-    rows = matrix.members(frame([buy(300), *events]), pairs, own, drawn.definitions(**definitions))
+    rows = matrix.members(frame([buy(300), *log]), pairs, own, drawn.definitions(**definitions))
     assert rows.schema == {"ended": pl.Boolean}
     return bool(rows["ended"][0])
 
 
-def ended(events: list[Event], contract: dict[str, Any] = TERM, horizon: int = 28, **terms: Any) -> float | None:
+def ended(log: list[Event], contract: dict[str, Any] = TERM, horizon: int = 28, **terms: Any) -> float | None:
     found = labels.build(
-        frame(events), timeline.pairs_of(["c"], [CUTOFF]), {"ended": target(contract)}, horizon,
+        frame(log), timeline.pairs_of(["c"], [CUTOFF]), {"ended": target(contract)}, horizon,
         **{"minor_units": 2, "ends": FAR} | terms,
     )  # fmt: skip
     assert found.columns == ["customer_id", "cutoff", f"ended_{horizon}d"]
@@ -51,7 +53,7 @@ def ended(events: list[Event], contract: dict[str, Any] = TERM, horizon: int = 2
 
 # --- whose contract is in force -----------------------------------------------------------------------
 @pytest.mark.parametrize(
-    ("events", "inside"),
+    ("log", "inside"),
     [
         ([], False),
         ([cancel(3)], False),
@@ -78,8 +80,8 @@ def ended(events: list[Event], contract: dict[str, Any] = TERM, horizon: int = 2
         ([opened(50), opened(10, known_at=midnight(-1))], False),
     ],
 )
-def test_in_force(events: list[Event], inside: bool) -> None:
-    assert in_force(events) is inside
+def test_in_force(log: list[Event], inside: bool) -> None:
+    assert in_force(log) is inside
 
 
 def test_without_a_term_a_contract_runs_until_it_is_cancelled() -> None:
@@ -105,7 +107,7 @@ def test_a_log_too_short_for_the_eligible_is_too_short_here() -> None:
 # The horizon is 28 days: day -27 is its last, -28 the day after. Opened so many days ago, a term of 30 ends on day
 # 30 - days_ago after the cutoff, and a renewal before that day + 7 continues it.
 @pytest.mark.parametrize(
-    ("events", "label"),
+    ("log", "label"),
     [
         ([opened(1)], 0),  # the term ends on day 29: not within the horizon
         ([opened(2)], 0),  # on day 28, the day after the window's last
@@ -135,8 +137,8 @@ def test_a_log_too_short_for_the_eligible_is_too_short_here() -> None:
         ([opened(20), cancel(19), opened(-10), buy(-3)], 0),
     ],
 )
-def test_ended(events: list[Event], label: float) -> None:
-    assert ended(events) == label
+def test_ended(log: list[Event], label: float) -> None:
+    assert ended(log) == label
 
 
 def test_a_second_term_may_end_within_the_horizon() -> None:
@@ -181,16 +183,16 @@ def test_null_until_the_grace_is_over(contract: dict[str, Any], days: int) -> No
 
 
 def test_absent_says_that_it_goes_on() -> None:
-    for events, label in (([opened(20)], 0), ([opened(20), opened(-10)], 1)):
-        found = labels.build(frame(events), timeline.pairs_of(["c"], [CUTOFF]), {"stays": target(measure="absent")}, 28,
+    for log, label in (([opened(20)], 0), ([opened(20), opened(-10)], 1)):
+        found = labels.build(frame(log), timeline.pairs_of(["c"], [CUTOFF]), {"stays": target(measure="absent")}, 28,
                              minor_units=2, ends=FAR)  # fmt: skip
         assert found["stays_28d"].to_list() == [label]
 
 
 def test_rows_keep_the_order_of_the_pairs() -> None:
-    events = [opened(20) | {"customer_id": "b"}, opened(1) | {"customer_id": "a"}, cancel(-2) | {"customer_id": "d"}]
+    log = [opened(20) | {"customer_id": "b"}, opened(1) | {"customer_id": "a"}, cancel(-2) | {"customer_id": "d"}]
     pairs = pl.DataFrame({"customer_id": list("dcba"), "cutoff": [CUTOFF] * 3 + [CUTOFF + 5 * DAY]})
-    found = labels.build(frame(events), pairs, {"ended": target()}, 28, minor_units=2, ends=FAR)
+    found = labels.build(frame(log), pairs, {"ended": target()}, 28, minor_units=2, ends=FAR)
     assert found["customer_id"].to_list() == list("dcba") and found["ended_28d"].to_list() == [1, 0, 1, 1]
 
 
@@ -247,10 +249,12 @@ NAMES = ("days_since_last_ended_opening", "ended_openings", "days_since_first_en
 TYPES = (*drawn.KINDS, "subscribe", "renew")
 
 
-def past_of(events: list[Event], contract: dict[str, Any] = TERM, names: tuple[str, ...] = NAMES) -> list[Any]:
+def past_of(
+    log: list[Event], contract: dict[str, Any] = TERM, names: tuple[str, ...] = NAMES, **terms: Any
+) -> list[Any]:
     held = {"ended": target(contract).contract}
     starts = dict.fromkeys(TYPES, CUTOFF - 400 * DAY)
-    return part([buy(300), *events], *names, contracts=held, event_types=tuple(sorted(TYPES)), starts=starts)
+    return part([buy(300), *log], *names, contracts=held, event_types=tuple(sorted(TYPES)), starts=starts, **terms)
 
 
 def test_features_of_openings() -> None:
@@ -260,6 +264,45 @@ def test_features_of_openings() -> None:
     assert past_of([opened(9, known_at=midnight(0)), opened(40)]) == [40, 1, 40, -10]
     card = {"opens": {"column": "product_id", "is_in": ["card"]}}
     assert past_of([buy(5, product_id="card"), opened(2)], card, NAMES[:3]) == [5, 1, 5]
+
+
+def test_the_plan_of_the_last_opening() -> None:
+    plans = Predicate(column="product_id", is_in=("Gold", "basic 1"), event_types=("subscribe", "renew"))
+    names = ("ended_plan_basic_1", "ended_plan_gold")
+    basic, gold = {"product_id": "basic 1"}, {"product_id": "Gold"}
+
+    def found(events: list[Event]) -> list[Any]:
+        return past_of(events, names=names, plans={"ended": plans})
+
+    assert found([opened(9, **basic), opened(3, **gold)]) == [0, 1]
+    assert found([opened(9, **gold), event("renew", 3, **basic), buy(1, **gold), cancel(2, **gold)]) == [1, 0]
+    assert found([opened(3, **basic), opened(3, **gold)]) == [1, 1]
+    assert found([opened(9, **gold), opened(3)]) == [0, 0] == found([opened(3, product_id="other")])
+    assert found([cancel(3, **gold)]) == [None, None]
+
+
+def test_plans_are_learnt_from_the_openings_before_a_cutoff() -> None:
+    whole = [buy(90, product_id="tea"), opened(50, product_id="a"), opened(40, product_id="b"), cancel(30, channel="x"),
+             opened(2, product_id="late")]  # fmt: skip
+
+    def plans(log: list[Event], contract: dict[str, Any] = TERM) -> dict[str, tuple[str, tuple[str, ...]]]:
+        settings = config.load(dataset="x", targets={"ended": json.loads(target(contract).model_dump_json())})
+        read = events.from_frame(
+            frame(log).with_columns(pl.col("amount") / 100).select(pl.exclude("known_at", "event_id")),
+            events.rules_of(settings.events), CUTOFF,
+        )  # fmt: skip
+        found = timeline.define(read, settings, CUTOFF - 9 * DAY)
+        assert found.contracts == {"ended": target(contract).contract}
+        return {n: (p.column, p.is_in) for n, p in found.plans.items()}
+
+    assert plans(whole) == {"ended": ("product_id", ("a", "b"))}
+    assert plans(whole[:2]) == {}  # all are alike
+    assert plans([whole[0], opened(50, channel="web"), opened(40, channel="app")]) == {
+        "ended": ("channel", ("app", "web"))
+    }
+    many = [opened(50 - n % 30, product_id=f"p{n:02d}") for n in range(20)] + [opened(45, product_id="p19")]
+    assert plans([whole[0], *many])["ended"][1] == (*(f"p{n:02d}" for n in range(11)), "p19")
+    assert plans(whole, {"opens": {"column": "product_id", "is_in": ["tea", "a"]}}) == {}  # only tea is bought
 
 
 def test_the_family_is_there_where_a_target_asks_and_the_log_can_feed_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from churn_clv import config, timeline
@@ -16,8 +18,10 @@ def needs(definitions: Definitions) -> str | None:
 
 
 def features(definitions: Definitions) -> list[Feature]:
-    """When the contract was first and last opened, on how many days, and how long its term still runs."""
-    return [f for name, contract in _held(definitions).items() for f in _of_target(name, contract)]
+    """When the contract was first and last opened, on how many days, how long its term still runs, of which plan."""
+    out = [f for name, contract in _held(definitions).items() for f in _of_target(name, contract)]
+    return out + [f for name in _held(definitions) if name in definitions.plans
+                  for f in _of_plans(name, definitions.plans[name])]  # fmt: skip
 
 
 def _held(definitions: Definitions) -> dict[str, config.Contract]:
@@ -42,4 +46,21 @@ def _of_target(name: str, contract: config.Contract) -> list[Feature]:
         left = pl.lit(contract.term_days, pl.Int64) - pl.col(last)
         meaning = "Days from the cutoff to the end of the term last opened; below 0 where it is over."
         out.append(derived(f"{name}_days_to_end", left, meaning, "null without an opening"))
+    return out
+
+
+def _of_plans(name: str, plans: config.Predicate) -> list[Feature]:
+    """For each plan whether the last opening was of it; of plans written alike only the first."""
+    written = {re.sub(r"\W+", "_", plan.lower()).strip("_"): plan for plan in reversed(plans.is_in)}
+    last, out = pl.col(f"days_since_last_{name}_opening"), []
+    for word, plan in sorted(written.items()):
+        meant = timeline.matching(plans) & (pl.col(plans.column) == plan)
+        part = f"_days_since_last_{name}_{word}"
+        days = pl.col("age_days").filter(meant).min()
+        is_last = pl.when(last.is_not_null()).then((pl.col(part) == last).fill_null(False))
+        meaning = f"Whether the last day that opened the contract of the target {name} was of the plan {plan}."
+        out += [
+            statistic(part, days, GRAINS[plans.column], of=plans.kinds, where=meant),
+            derived(f"{name}_plan_{word}", is_last, meaning, "null without an opening"),
+        ]
     return out

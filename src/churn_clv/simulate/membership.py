@@ -16,7 +16,7 @@ from churn_clv.config import Simulate
 Ints = NDArray[np.int64]
 
 LATE_SHARE, LATE_DAYS = 0.05, 5  # of renewals that come 1 to 5 days late
-CANCEL_ACTIVE = (0.02, 0.08)  # chance that an active member of a plan cancels within a term
+CANCEL_ACTIVE = (0.01, 0.12)  # chance that an active member of a plan cancels within a term
 PLANS = len(CANCEL_ACTIVE)
 
 

@@ -11,8 +11,6 @@ from churn_clv.targets._cells import place, table
 from churn_clv.targets._room import Room, Rows
 
 FIFTHS, TENTHS = 5, 10
-# Where a contract's plan stands: the first of these that the openings learnt from have.
-PLANS = ("product_id", "channel")
 
 
 def contract_rungs(room: Room, train: Rows, asked: Rows, label: Array) -> dict[str, Array]:
@@ -51,7 +49,7 @@ def _ages(room: Room, rows: Rows) -> tuple[Array, Array]:
 
 def _plans(room: Room, train: Rows, asked: Rows) -> tuple[Rows, Rows]:
     """The plan of each row as a number from 1, 0 for none and for one that was not learnt from."""
-    for key in PLANS:
+    for key in timeline.PLAN_COLUMNS:
         known = _latest(room, train, key)
         if known.null_count() < len(known):
             number = {plan: i + 1 for i, plan in enumerate(known.drop_nulls().unique().sort())}
