@@ -307,18 +307,19 @@ def test_plans_are_learnt_from_the_openings_before_a_cutoff() -> None:
 
 def test_the_family_is_there_where_a_target_asks_and_the_log_can_feed_it() -> None:
     def names(**changes: Any) -> set[str]:
-        return {n for n, f in features.family_of(drawn.definitions(**changes)).items() if f == "contract"}
+        terms = drawn.definitions(**{"contracts": {}, "plans": {}} | changes)
+        assert "contract" not in features.left_out(terms)
+        return {n for n, f in features.family_of(terms).items() if f == "contract"}
 
     held = {"ended": target().contract}
     assert names(contracts=held, event_types=TYPES) == set(NAMES)
     assert names(contracts={"ended": target(OPEN_ENDED).contract}, event_types=TYPES) == set(NAMES[:3])
     assert not names(contracts=held, event_types=drawn.KINDS) and not names(event_types=TYPES)
-    assert "contract" not in features.left_out(drawn.definitions())
 
 
 def test_hashes_follow_the_contract() -> None:
     def hashed(contract: dict[str, Any]) -> list[str]:
-        d = drawn.definitions(contracts={"ended": target(contract).contract}, event_types=TYPES)
+        d = drawn.definitions(contracts={"ended": target(contract).contract}, event_types=TYPES, plans={})
         found = features.hashes(features.catalogue(d))
         return [found[n] for n in NAMES]
 
