@@ -72,8 +72,8 @@ format: $(DEV) ## let ruff mend what it can
 
 .PHONY: features-page
 features-page: $(DEV) ## write docs/features.md again from the catalogue
-	@$(BIN)/churn-clv simulate configs/simulator.yaml >/dev/null
-	@$(BIN)/churn-clv features configs/simulator.yaml configs/targets.yaml --markdown > docs/features.md
+	@$(BIN)/churn-clv simulate configs/simulator.yaml configs/membership.yaml >/dev/null
+	@$(BIN)/churn-clv features configs/simulator.yaml configs/targets.yaml configs/membership.yaml --markdown > docs/features.md
 
 .PHONY: accuracy
 accuracy: $(LAB) ## measure on every public log and write docs/accuracy.md (about 15 minutes; each run logs a look)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from churn_clv import events, matrix, timeline
 from churn_clv.canonical import LOG_SCHEMA, Rules
-from churn_clv.config import Predicate
+from churn_clv.config import Contract, Predicate
 from churn_clv.timeline import Definitions
 
 Event = dict[str, Any]
@@ -31,6 +31,15 @@ WATCHED = {
     "tea": Predicate(column="category", is_in=("tea",)),
     "two_products": Predicate(column="product_id", is_in=("p1", "p2")),
     "shop_call": Predicate(column="channel", is_in=("store",), event_types=("visit", "survey")),
+}
+CONTRACTS = {
+    "club": Contract(opens=Predicate(is_in=("visit", "survey")), term_days=40, grace_days=7),
+    "card": Contract(opens=Predicate(column="product_id", is_in=("p1", "p2")), term_days=28),
+    "pass": Contract(opens=Predicate(is_in=("visit",))),
+}
+PLANS = {
+    "club": Predicate(column="channel", is_in=("store", "web"), event_types=("visit", "survey")),
+    "card": Predicate(column="product_id", is_in=("p1", "p2"), event_types=("purchase",)),
 }
 IDS = ("c1", "Ünïcødé", "客户-3", "with space", "'; drop table", "c1 ")
 SECOND = dt.timedelta(microseconds=1)
@@ -58,6 +67,8 @@ def definitions(**changes: Any) -> Definitions:
         "exclude": (),
         "censored_gap_days": 60,
         "watched": WATCHED,
+        "contracts": CONTRACTS,
+        "plans": PLANS,
     }
     return Definitions(**values | changes)
 
@@ -82,8 +93,13 @@ WAYS: dict[str, Definitions] = {
         starts=_days_ago(400, kinds=("purchase",)),
         windows_days=(7, 14, 28),
         watched={},
+        contracts={},
     ),
-    "no amounts": definitions(columns=("category", "channel", "discount", "quantity"), watched={"tea": WATCHED["tea"]}),
+    "no amounts": definitions(
+        columns=("category", "channel", "discount", "quantity"),
+        watched={"tea": WATCHED["tea"]},
+        contracts={"club": CONTRACTS["club"]},
+    ),
     "switched off": definitions(families=("recency", "returns", "engagement"), exclude=("overdue_sd", "visit_events")),
 }
 
@@ -96,7 +112,17 @@ def plain(d: Definitions) -> dict[str, Any]:
 def edges(d: Definitions) -> list[int]:
     """Ages in days, before and after the cutoff, at which something may change."""
     starts = [(CUTOFF - start).days for start in d.starts.values()]
-    marks = [0, *d.windows_days, d.active_within_days, d.horizon_days, -d.horizon_days, *starts]
+    terms = [c.term_days for c in d.contracts.values() if c.term_days]
+    marks = [
+        0,
+        *d.windows_days,
+        *terms,
+        *(t - 28 for t in terms),
+        d.active_within_days,
+        d.horizon_days,
+        -d.horizon_days,
+        *starts,
+    ]
     beside = {mark + step for mark in marks for step in (-1, 0, 1)}
     return sorted(age for age in beside if -40 < age < 420)
 

@@ -3,7 +3,8 @@
 Written from the meaning of each name, one customer at a time. An event is a dict with the log's columns (money in
 minor units, quantities and values in thousandths, absent is None); ``d`` is a dict of definitions: horizon_days,
 active_within_days, min_history_days, windows_days (ascending), minor_units, starts (event type -> day), columns,
-event_types, families (None: all), exclude, censored_gap_days, watched (target -> column, is_in, event_types).
+event_types, families (None: all), exclude, censored_gap_days, watched (target -> column, is_in, event_types),
+contracts (target -> opens, as in watched, term_days and grace_days), plans (target -> column, is_in, event_types).
 
 Whole numbers are exact. A fraction is the nearest double of (whole / whole); where a number is a fraction of
 fractions, the order of the divisions is the one the formula shows.
@@ -166,6 +167,8 @@ def label(
     known_by: dt.date | None = None,
 ) -> float | None:  # fmt: skip
     """A target of {column, is_in, event_types, measure, at_least} in the horizon; None where the log ends before."""
+    if "contract" in target:
+        return ended(events, cutoff, target, horizon, ends, known_by)
     if cutoff + horizon * DAY > ends:
         return None
     window = [e for e in in_future(events, cutoff, horizon, known_by) if e[target["column"]] in target["is_in"]]
@@ -184,6 +187,50 @@ def label(
     return {"absent": float(times == 0), "present": float(times > 0), "count": float(times)}[target["measure"]]
 
 
+# --- contracts ----------------------------------------------------------------------------------
+def meant(event: Event, asked: dict[str, Any]) -> bool:
+    """Whether an event is one that {column, is_in, event_types} means."""
+    if asked["column"] == "event_type":
+        return event["event_type"] in asked["is_in"]
+    return event[asked["column"]] in asked["is_in"] and event["event_type"] in (asked["event_types"] or ["purchase"])
+
+
+def in_force(events: list[Event], cutoff: dt.date, target: dict[str, Any]) -> bool:
+    """Opened before, not closed since the latest opening, and that opening's term not over."""
+    terms, before = target["contract"], past(events, cutoff)
+    openings = [e["time"] for e in before if meant(e, terms["opens"])]
+    if not openings:
+        return False
+    latest = max(openings)
+    if any(e["time"] >= latest for e in before if meant(e, target)):
+        return False
+    return terms["term_days"] is None or cutoff < latest.date() + terms["term_days"] * DAY
+
+
+def ended(
+    events: list[Event], cutoff: dt.date, target: dict[str, Any], horizon: int, ends: dt.date, known_by: dt.date | None
+) -> float | None:  # fmt: skip
+    """Whether a contract is closed in the window, or a term that ends there is not renewed within its grace."""
+    terms, term = target["contract"], target["contract"]["term_days"]
+    grace = 0 if term is None else 1 if terms["grace_days"] is None else terms["grace_days"]
+    if cutoff + (horizon + grace) * DAY > ends:
+        return None
+    told = [e for e in events if known_by is None or e["known_at"] is None or e["known_at"] < midnight(known_by)]
+    last = cutoff + (horizon - 1) * DAY
+    closed = False
+    for closing in [e for e in told if meant(e, target) and cutoff <= e["time"].date() <= last]:
+        later = [e for e in told if meant(e, terms["opens"]) and e["time"] > closing["time"]]
+        closed |= not any(e["time"].date() == closing["time"].date() for e in later)
+    expired = False
+    days = {e["time"].date() for e in told if meant(e, terms["opens"])}
+    for day in days if term is not None else ():
+        over = day + term * DAY
+        renewed = any(day < other < over + grace * DAY for other in days)
+        expired |= cutoff <= over <= last and not renewed
+    said = closed or expired
+    return float(said if target["measure"] == "present" else not said)
+
+
 # --- features -----------------------------------------------------------------------------------
 def features(events: list[Event], cutoff: dt.date, d: dict[str, Any]) -> Row:
     """Every feature of one customer at one cutoff."""
@@ -200,6 +247,7 @@ def features(events: list[Event], cutoff: dt.date, d: dict[str, Any]) -> Row:
         "returns": "return" in types,
         "channel": "channel" in columns,
         "watched": any(types & set(w["event_types"] or ["purchase"]) for w in d["watched"].values()),
+        "contract": any(types & _kinds(c["opens"]) for c in d["contracts"].values()),
     }
     wanted = [f for f, fed in there.items() if fed and (d["families"] is None or f in d["families"])]
     found: Row = {}
@@ -515,6 +563,31 @@ def _watched(h: _History) -> Row:
     return out
 
 
+def _kinds(asked: dict[str, Any]) -> set[str]:
+    return set(asked["is_in"] if asked["column"] == "event_type" else asked["event_types"] or ["purchase"])
+
+
+def _contract(h: _History) -> Row:
+    out: Row = {}
+    for name, contract in h.d["contracts"].items():
+        if not _kinds(contract["opens"]) & set(h.d["event_types"]):
+            continue
+        openings = [e for e in h.events if meant(e, contract["opens"])]
+        ages = {age(e, h.cutoff) for e in openings}
+        last = min(ages, default=None)
+        out[f"days_since_last_{name}_opening"] = last
+        out[f"{name}_openings"] = len(ages)
+        out[f"days_since_first_{name}_opening"] = max(ages, default=None)
+        if contract["term_days"] is not None:
+            out[f"{name}_days_to_end"] = None if last is None else contract["term_days"] - last
+        plans = h.d["plans"].get(name)
+        for plan in plans["is_in"] if plans else ():
+            of_last = {e[plans["column"]] for e in openings if age(e, h.cutoff) == last}
+            written = re.sub(r"\W+", "_", plan.lower()).strip("_")
+            out[f"{name}_plan_{written}"] = None if last is None else plan in of_last
+    return out
+
+
 FAMILIES = {
     "recency": _recency,
     "frequency": _frequency,
@@ -526,4 +599,5 @@ FAMILIES = {
     "returns": _returns,
     "channel": _channel,
     "watched": _watched,
+    "contract": _contract,
 }

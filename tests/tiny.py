@@ -37,12 +37,14 @@ HORIZON = 28
 EDGES = (7, 14, 21, 28)
 FALLING = {s: tuple((1 + k) ** -p for k in range(40)) for s, p in (("1", 0.3), ("2-3", 0.2), ("4+", 0.1))}
 FLAT = dict.fromkeys(("lapsed", "prospect"), (1.0,) * 40)
-# Targets of the user's own: an event of everyone, a count, and money of those who had something.
+# Targets of the user's own: an event of everyone, a count, money of those who had something, the end of a contract.
 TARGETS = config.from_dict({"dataset": "tiny", "targets": {
     "back": {"events": {"is_in": ["visit"]}, "measure": "present", "population": "known", "horizon_days": 14},
     "visits": {"events": {"is_in": ["visit"]}, "measure": "count"},
     "tea": {"events": {"column": "category", "is_in": ["tea"]}, "measure": "amount", "at_least": 0,
             "population": "one_order", "has": {"is_in": ["visit"]}, "has_not": {"is_in": ["survey"]}},
+    "ended": {"events": {"is_in": ["survey"]}, "measure": "present", "population": "contract",
+              "contract": {"opens": {"is_in": ["visit"]}, "term_days": 91, "grace_days": 7}},
 }}).targets  # fmt: skip
 RETENTION = Retention(
     HORIZON, 9, FALLING | FLAT, spend={"lapsed": 3.0, "prospect": 1.5},
@@ -68,6 +70,8 @@ def definitions(**changes: Any) -> Definitions:
         "exclude": (),
         "censored_gap_days": 60,
         "watched": {"tea": TARGETS["tea"].events},
+        "contracts": {"ended": TARGETS["ended"].contract},
+        "plans": {"ended": config.Predicate(column="channel", is_in=("store", "web"), event_types=("visit",))},
     }
     return Definitions(**values | changes)
 
@@ -152,6 +156,7 @@ def _own_heads(values: Any, columns: Sequence[str], churned: Any, spend: Any, se
         Head("back", 14, "event", _booster(values, 1 - churned, "binary", seed + 2, columns), -0.1, 0.9, pool=pool),
         Head("visits", HORIZON, "count", _booster(values, spend // 20, "poisson", seed + 3, columns), 0.03),
         Head("tea", HORIZON, "amount", _booster(values, spend / 40, "tweedie", seed + 4, columns), 0.01, scale=40.0),
+        Head("ended", HORIZON, "event", _booster(values, 1 - churned, "binary", seed + 5, columns), 0.2, 1.2),
     )
 
 

@@ -70,7 +70,9 @@ def members(
     status = features.build(past, definitions, STATUS).with_row_index("row")
     since, days = map(pl.col, STATUS)
     return status.select(
-        (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t)).alias(name)
+        (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t) & _covered(past, t)).alias(
+            name
+        )
         for name, t in targets.items()
     )
 
@@ -84,3 +86,8 @@ def _had(past: timeline.Past, target: config.Target) -> pl.Expr:
             had = pl.col("row").is_in(rows["row"].implode())
             out = out & (had if wanted else ~had)
     return out
+
+
+def _covered(past: timeline.Past, target: config.Target) -> pl.Expr:
+    """Whether the contract that a target asks about is in force for a pair, numbered by ``row``."""
+    return pl.lit(True) if target.contract is None else pl.col("row").is_in(population.in_force(past, target).implode())

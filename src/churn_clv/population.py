@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from churn_clv import config
+from churn_clv import config, timeline
 from churn_clv.timeline import Definitions
 
 LAPSED, PROSPECT, SHORT = "lapsed", "prospect", "history_too_short"
@@ -34,7 +34,7 @@ def asked(
     target: config.Target, days_since_last_purchase: pl.Expr, purchase_days: pl.Expr, cutoff: pl.Expr,
     definitions: Definitions,
 ) -> pl.Expr:  # fmt: skip
-    """Whether a known customer belongs to a target's population; ``has`` and ``has_not`` apart.
+    """Whether a known customer belongs to a target's population; ``has``, ``has_not`` and contracts apart.
 
     ``purchase_days`` counts all of them. Where the log before the cutoff is too short for the eligible it is too short
     for everyone.
@@ -47,5 +47,25 @@ def asked(
         "prospects": reason == PROSPECT,
         "one_order": purchase_days == 1,
         "lapsed": reason == LAPSED,
+        "contract": pl.lit(True),  # of them those of ``in_force``
     }[target.population]
     return (who & (log_days >= definitions.min_history_days)).fill_null(False)
+
+
+def in_force(past: timeline.Past, target: config.Target) -> pl.Series:
+    """The numbers of the pairs whose contract is in force at their cutoff, as it was known then.
+
+    Some opening came before, nothing that ends it at or after the latest opening, and the term of that opening is not
+    over: its day is fewer than ``term_days`` ago.
+    """
+    contract = target.contract
+    assert contract is not None
+    opens, closes = timeline.matching(contract.opens), timeline.matching(target.events, target.kinds)
+    moments = {"opened": pl.when(opens).then("time"), "closed": pl.when(closes).then("time")}
+    days = past.by(where=opens | closes, maxima=moments)
+    since = pl.col("age_days").filter(pl.col("opened").is_not_null())
+    latest = days.group_by("row").agg(pl.col("opened").max(), pl.col("closed").max(), since=since.min())
+    runs = pl.col("opened").is_not_null() & (pl.col("closed").is_null() | (pl.col("opened") > pl.col("closed")))
+    if contract.term_days is not None:
+        runs = runs & (pl.col("since") < contract.term_days)
+    return latest.filter(runs).select("row").collect()["row"]

@@ -30,12 +30,26 @@ TARGETS: dict[str, dict[str, Any]] = {
     "webless": {"column": "channel", "is_in": ["web"], "event_types": ["purchase"], "measure": "absent",
                 "at_least": None},
 }  # fmt: skip
+OPENS = {"column": "event_type", "is_in": ["visit", "survey"], "event_types": None}
+CARD = {"column": "product_id", "is_in": ["p1", "p2"], "event_types": ["purchase"]}
+CLOSES = {"column": "event_type", "is_in": ["e-mail"], "measure": "present", "at_least": None}
+# With a grace, none, the usual one, no term, products that open and products that close.
+CONTRACTS: dict[str, dict[str, Any]] = {
+    "club": CLOSES | {"contract": {"opens": OPENS, "term_days": 40, "grace_days": 7}},
+    "strict": CLOSES | {"contract": {"opens": OPENS, "term_days": 40, "grace_days": 0}},
+    "usual": CLOSES | {"contract": {"opens": OPENS, "term_days": 14, "grace_days": None}, "measure": "absent"},
+    "endless": CLOSES | {"contract": {"opens": OPENS, "term_days": None, "grace_days": None}},
+    "card": {"column": "product_id", "is_in": ["ü3"], "event_types": ["purchase", "return"], "measure": "present",
+             "at_least": None, "contract": {"opens": CARD, "term_days": 28, "grace_days": 3}},
+}  # fmt: skip
+TARGETS |= CONTRACTS
 
 
 def declared() -> dict[str, config.Target]:
     targets = {
         name: {"events": {k: t[k] for k in ("column", "is_in", "event_types") if k in t}, "measure": t["measure"],
-               "at_least": t["at_least"]}
+               "at_least": t["at_least"], "contract": t.get("contract"),
+               "population": "contract" if name in CONTRACTS else "eligible"}
         for name, t in TARGETS.items()
     }  # fmt: skip
     return config.from_dict({"dataset": "drawn", "targets": targets}).targets
@@ -120,8 +134,54 @@ def test_features_in_bulk(way: str) -> None:
 def test_labels_in_bulk(known_by: dt.date | None, ends: dt.date) -> None:
     events = drawn.histories(drawn.seeded(3), drawn.WAYS["all"], [f"c{n}" for n in range(200)], most=14)
     seen = compare_labels(events, ends, known_by)
-    # thirteen columns, two or three of the cutoffs' windows complete
-    assert seen == 13 * (len(by_customer(events)) + 1) * (3 if ends >= drawn.CUTOFF + dt.timedelta(days=28) else 2)
+    # thirteen columns, and a contract's that is known so many days later, wherever a cutoff's window is complete
+    late = [0] * 13 + [7, 0, 1, 0, 3]
+    whole = sum(c + dt.timedelta(days=28 + days) <= ends for c in drawn.CUTOFFS for days in late)
+    assert seen == whole * (len(by_customer(events)) + 1)
+
+
+def test_who_has_a_contract_in_force() -> None:
+    events = drawn.histories(drawn.seeded(4), drawn.WAYS["all"], [f"c{n}" for n in range(300)], most=14)
+    assert all(20 < inside < len(by_customer(events)) * 3 - 20 for inside in compare_in_force(events))
+
+
+def compare_in_force(events: list[oracle.Event]) -> list[int]:
+    """Compare who has a contract in force with the oracle; returns how many, by target."""
+    customers, own = by_customer(events), {n: t for n, t in declared().items() if n in CONTRACTS}
+    known = timeline.known_among(drawn.frame(events), timeline.pairs_of(customers, drawn.CUTOFFS))
+    found = matrix.members(drawn.frame(events), known, own, drawn.WAYS["all"])
+    for name, target in CONTRACTS.items():
+        expected = [oracle.in_force(customers[who], cutoff, target) for who, cutoff in known.rows()]
+        assert found[name].to_list() == expected, name
+    return [int(found[name].sum()) for name in CONTRACTS]
+
+
+def chain(pick: drawn.Pick, customer: str, term: int, grace: int) -> list[oracle.Event]:
+    """Openings one term apart or a little more or less, some closed on the same day: earlier, then or later."""
+    out, day = [], drawn.CUTOFF - dt.timedelta(days=pick(range(20, 100)))
+    for _ in range(pick(range(1, 5))):
+        for kind in pick((("visit",), ("visit",), ("visit", "e-mail"), ("e-mail",), ("e-mail", "survey"))):
+            time = dt.datetime.combine(day, dt.time(12)) + dt.timedelta(hours=pick((-1, 0, 0, 1)))
+            out.append(drawn.event(pick, customer, drawn.WAYS["all"]) | {"event_type": kind, "time": time})
+        day += dt.timedelta(days=pick((term - 1, term, term + 1, term + grace - 1, term + grace, term + grace + 1)))
+    return out
+
+
+def test_contracts_on_the_edges() -> None:
+    """Renewals around the end of the term and of the grace; openings and closings at one instant."""
+    pick = drawn.seeded(8)
+    events = [e for n in range(300) for e in chain(pick, f"c{n}", 40, (0, 1, 7)[n % 3])]
+    for known_by in (None, drawn.CUTOFF + dt.timedelta(days=8)):
+        compare_labels(events, drawn.ENDS, known_by)
+    compare_in_force(events)
+
+
+def test_both_kinds_of_ends_are_drawn() -> None:
+    """Of each contract some end and some do not."""
+    events = drawn.histories(drawn.seeded(3), drawn.WAYS["all"], [f"c{n}" for n in range(200)], most=14)
+    for name, target in CONTRACTS.items():
+        told = [oracle.label(own, drawn.CUTOFF, target, 28, 2, drawn.ENDS) for own in by_customer(events).values()]
+        assert 10 < sum(v == 1 for v in told) < len(told) - 10, name
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -98,11 +98,11 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
 def own(bundle: Bundle, row: Row) -> Row:
     """The batch's columns of the user's own targets as the service's answer holds them."""
     out: Row = {}
-    for name, days in (("back", 14), ("visits", 28), ("tea", 28)):
-        event = name == "back"
-        number = row.get("back_probability" if event else f"expected_{name}")
+    for name, days in (("back", 14), ("visits", 28), ("tea", 28), ("ended", 28)):
+        event = name in ("back", "ended")
+        number = row.get(f"{name}_probability" if event else f"expected_{name}")
         base = bundle.reference.targets[name].base
-        assert not event or row.get("back_base_rate", base) == base
+        assert not event or row.get(f"{name}_base_rate", base) == base
         out[name] = {
             "horizon_days": days, "eligible": number is not None, "probability": number if event else None,
             "expected": None if event else number, "base": base, "band": row.get(f"{name}_band"),
@@ -212,6 +212,7 @@ def test_a_whole_log_through_the_service_equals_the_batch(
     assert served(client, asked) == there
     assert {row["eligible"] for row in there.values()} == {True, False}
     assert len({row["churn_probability"] for row in there.values()}) > 5
+    assert {row["targets"]["ended"]["eligible"] for row in there.values()} == {True, False}
 
 
 def test_one_customer_alone_equals_the_customer_among_many(client: Client, log: pl.DataFrame) -> None:

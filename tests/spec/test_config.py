@@ -68,9 +68,10 @@ def test_the_commented_examples_are_valid_and_complete() -> None:
     block = "\n".join(re.findall(r"^  # (.*)$", DEFAULT, flags=re.MULTILINE))
     parsed = config.from_dict({"dataset": "x", "events": yaml.safe_load(block)}).events
     assert parsed.identity is not None
-    example = re.findall(r"(?:^# {3,}.*\n)+", DEFAULT, flags=re.MULTILINE)[-1]
-    target = config.from_dict({"dataset": "x", "targets": yaml.safe_load(example.replace("#", " "))}).targets
+    examples = "".join(re.findall(r"(?:^# {3,}.*\n)+", DEFAULT, flags=re.MULTILINE)[-2:])
+    target = config.from_dict({"dataset": "x", "targets": yaml.safe_load(examples.replace("#", " "))}).targets
     assert target["second_order"].population == "one_order"
+    assert target["ended"].contract is not None and target["ended"].reach_days(28) == 37
     source, identity, attributes = parsed.sources["orders"], parsed.identity, parsed.attributes["demographics"]
     assert set(source.map) == set(LOG_SCHEMA)
     assert source.model_fields_set == set(config.Source.model_fields) - {"table"}

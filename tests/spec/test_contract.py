@@ -463,19 +463,22 @@ def test_openapi_is_the_whole_contract(client: Client) -> None:
 
 
 def test_own_targets_are_answered_for_their_own_populations(client: Client, tiny_bundle: Bundle) -> None:
-    """An event of everyone known, a count of the eligible, money of those with one order, a visit and no survey."""
+    """Of everyone known, of the eligible, of those with one order, a visit and no survey, of open contracts.
+
+    A visit opens a contract for 91 days; the survey of the day after closes it.
+    """
     visit, survey = ({"time": f"2024-05-2{k}", "event_type": kind} for k, kind in enumerate(("visit", "survey")))
     base = tiny_bundle.reference.targets["back"].base
 
     def asked(*customers: list[dict[str, Any]]) -> list[list[bool]]:
         found = [one(client, events)["targets"] for events in customers]
-        assert all(list(f) == ["back", "visits", "tea"] for f in found)
+        assert all(list(f) == ["back", "visits", "tea", "ended"] for f in found)
         return [[f[n]["eligible"] for n in f] for f in found]
 
     once, lapsed = buys("2024-05-20"), buys("2023-01-20")
     assert asked(once, [*once, visit], [*once, visit, survey], [*lapsed, visit], [visit], []) == [
-        [True, True, False], [True, True, True], [True, True, False], [True, False, True], [True, False, False],
-        [False, False, False],
+        [True, True, False, False], [True, True, True, True], [True, True, False, False], [True, False, True, True],
+        [True, False, False, True], [False, False, False, False],
     ]  # fmt: skip
     found = one(client, [*once, visit])["targets"]
     event, count, money = found["back"], found["visits"], found["tea"]

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_features_page_is_current() -> None:
-    settings = config.load(ROOT / "configs" / "simulator.yaml", ROOT / "configs" / "targets.yaml")
+    settings = config.load(*(ROOT / "configs" / f"{name}.yaml" for name in ("simulator", "targets", "membership")))
     few = settings.simulate.model_copy(update={"customers": 300})
     log = events.from_frame(simulate.simulate(few, settings.seed).log, events.rules_of(settings.events))
     definitions = timeline.define(log, settings, as_of=log.ends)

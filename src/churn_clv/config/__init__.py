@@ -40,7 +40,7 @@ from churn_clv.config._sources import (
     Source,
     When,
 )
-from churn_clv.config._targets import CORE, Predicate, Target
+from churn_clv.config._targets import CORE, Contract, Predicate, Target
 from churn_clv.errors import UserError, nearest
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Condition",
     "Config",
     "Constant",
+    "Contract",
     "Events",
     "Features",
     "Identity",

@@ -188,6 +188,9 @@ class Simulate(Section):
     return_share: Share = 0.06
     return_within_days: PositiveInt = 28
     return_known_after_days: NonNegativeInt = 0
+    membership_share: Share = 0.0
+    membership_term_days: PositiveInt = 28
+    membership_cancel_share: Share = 0.3
 
 
 # The sections that change nothing of what is learnt.

@@ -66,16 +66,43 @@ class Predicate(Section):
         return self.is_in if self.column == "event_type" else self.event_types or ("purchase",)
 
 
+class Contract(Section):
+    """What opens or renews a contract, and for how long each opening holds.
+
+    An opening on local day d covers [d, d + term_days), without a term all days until it is cancelled. A renewal before
+    d + term_days + grace_days continues it.
+    """
+
+    opens: Predicate
+    term_days: Days | None = None
+    grace_days: Annotated[int, Field(ge=0, le=36_500)] | None = None
+
+    @model_validator(mode="after")
+    def _grace_follows_a_term(self) -> Contract:
+        if self.term_days is None and self.grace_days is not None:
+            raise ValueError("grace_days goes with term_days: what runs until it is cancelled needs no renewal")
+        return self
+
+    @property
+    def grace(self) -> int:
+        """Days after the term's end in which a renewal still continues it; a day where nothing is said."""
+        if self.term_days is None:
+            return 0
+        return 1 if self.grace_days is None else self.grace_days
+
+
 class Target(Section):
     """A question about the future window: an event predicate, a window, a population and how to count.
 
-    Of the population only those who ``has`` had such an event before the cutoff, and ``has_not`` had such a one.
+    Of the population only those who ``has`` had such an event before the cutoff, and ``has_not`` had such a one. With a
+    ``contract`` the question is whether it ends: ``events`` end it at once, and so does a term that is not renewed.
     """
 
     events: Predicate
     measure: Literal["absent", "present", "count", "amount"]
     horizon_days: Days | None = None
-    population: Literal["eligible", "known", "prospects", "one_order", "lapsed"] = "eligible"
+    population: Literal["eligible", "known", "prospects", "one_order", "lapsed", "contract"] = "eligible"
+    contract: Contract | None = None
     has: Predicate | None = None
     has_not: Predicate | None = None
     at_least: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -93,3 +120,42 @@ class Target(Section):
         if self.measure == "amount" and own.column != "event_type" and own.event_types is None:
             return ("purchase", "return")
         return own.kinds
+
+    @property
+    def predicates(self) -> tuple[Predicate, ...]:
+        """Every predicate that the target looks at."""
+        opens = self.contract.opens if self.contract else None
+        return tuple(p for p in (self.events, self.has, self.has_not, opens) if p)
+
+    def looks_days(self, default: int) -> int:
+        """The length of the window in days: its own, or the default horizon."""
+        return self.horizon_days or default
+
+    def reach_days(self, default: int) -> int:
+        """Days after the cutoff until the label is known: the window, and the grace that ends in it may have."""
+        return self.looks_days(default) + (self.contract.grace if self.contract else 0)
+
+    @model_validator(mode="after")
+    def _contract_fits(self) -> Target:
+        if self.contract is None:
+            if self.population == "contract":
+                raise ValueError(
+                    "population contract means those whose contract is in force: say under `contract` what opens one, "
+                    "as in contract: {opens: {is_in: [subscribe]}}"
+                )
+            return self
+        if self.population != "contract":
+            raise ValueError(
+                f"`contract` goes with population: contract, not {self.population}: only those are asked whose "
+                f"contract is in force"
+            )
+        if self.measure not in ("present", "absent"):
+            raise ValueError(f"of a contract is asked whether it ends: measure present or absent, not {self.measure}")
+        both = set(self.events.is_in) & set(self.contract.opens.is_in)
+        if (
+            both
+            and self.events.column == self.contract.opens.column
+            and set(self.kinds) & set(self.contract.opens.kinds)
+        ):
+            raise ValueError(f"{', '.join(sorted(both))} both opens and ends a contract: take it out of one of the two")
+        return self

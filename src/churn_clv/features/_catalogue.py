@@ -9,6 +9,7 @@ from churn_clv.errors import UserError, nearest
 from churn_clv.features import (
     basket,
     channel,
+    contract,
     engagement,
     frequency,
     monetary,
@@ -32,11 +33,12 @@ FAMILIES: dict[str, ModuleType] = {
     "returns": returns,
     "channel": channel,
     "watched": watched,
+    "contract": contract,
 }
 
 
 # Families that a target asks for: where none does, nothing is missing.
-ON_DEMAND = ("watched",)
+ON_DEMAND = ("watched", "contract")
 
 
 def left_out(definitions: Definitions) -> dict[str, str]:

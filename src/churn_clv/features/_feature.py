@@ -12,7 +12,16 @@ import polars as pl
 from churn_clv.canonical import divide
 
 Grain = Literal[
-    "days", "gaps", "touches", "products", "categories", "channels", "product_id_days", "category_days", "channel_days"
+    "days",
+    "gaps",
+    "touches",
+    "products",
+    "categories",
+    "channels",
+    "product_id_days",
+    "category_days",
+    "channel_days",
+    "event_type_days",
 ]
 
 NO_EVENTS_ZERO = "0 without such events"

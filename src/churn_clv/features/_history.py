@@ -87,7 +87,8 @@ def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
 
 def _item_days(past: timeline.Past, key: str, where: pl.Expr) -> pl.LazyFrame:
     """One row per day, type of event and value of ``key``, however many lines there were."""
-    return past.by("event_type", key, where=where & pl.col(key).is_not_null(), sums={"events": EACH})
+    keys = dict.fromkeys(("event_type", key))
+    return past.by(*keys, where=where & pl.col(key).is_not_null(), sums={"events": EACH})
 
 
 _GRAINS: dict[str, Callable[[timeline.Past], pl.LazyFrame]] = {

@@ -30,7 +30,7 @@ def _one(
         plan = targets.plan_of(target, log, settings, log.ends)
     except UserError as error:
         return Target(name, False, (str(error),), ())
-    found = _label(log, definitions, name, target, plan.horizon_days, plan.test)
+    found = _label(log, definitions, name, target, target.looks_days(settings.timeline.horizon_days), plan.test)
     some = int((found > 0).sum())
     asked = [("with any", some)] if target.measure in ("count", "amount") else []
     asked = asked or [("with the event", some), ("without it", len(found) - some)]

@@ -19,6 +19,8 @@ from churn_clv.simulate.process import generate
 from churn_clv.simulate.truth import truths
 
 CHUNK_CUSTOMERS = 25_000
+# Numbers the stream that memberships are drawn from; not 0, which is the same as none.
+MEMBERSHIP_STREAM = 1
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def chunks(settings: Simulate, seed: int) -> Iterator[Simulated]:
     """The same log as ``simulate``, CHUNK_CUSTOMERS customers at a time, for logs larger than memory."""
     for number, first in enumerate(range(0, settings.customers, CHUNK_CUSTOMERS)):
         rng = np.random.default_rng([seed, number])
-        log, latent = generate(settings, rng, first, min(CHUNK_CUSTOMERS, settings.customers - first))
+        apart = np.random.default_rng([seed, number, MEMBERSHIP_STREAM])
+        log, latent = generate(settings, rng, first, min(CHUNK_CUSTOMERS, settings.customers - first), apart)
         yield Simulated(settings, log, latent)
 
 

@@ -25,6 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churn_clv.config import Simulate
+from churn_clv.simulate.membership import memberships
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,6 +37,7 @@ UNSUBSCRIBE = (0.02, 0.004)
 MEAN_EXTRA_LINES = 0.8
 RETURNED_PART = (0.2, 0.8)  # uniform; partly, so that no return undoes an order's day
 CATEGORIES, PRODUCTS_PER_CATEGORY, FAVOURITE_SHARE = 8, 25, 0.5
+FIRST_MEMBERSHIP = CATEGORIES * PRODUCTS_PER_CATEGORY  # memberships are numbered behind the other products
 OPENS_SECOND, CLOSES_SECOND = 8 * 3600, 22 * 3600
 
 LOG_COLUMNS = pl.Schema(
@@ -73,8 +75,13 @@ def _expand(counts: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def generate(s: Simulate, rng: np.random.Generator, first: int, count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The log and the latent state of customers first .. first + count - 1 (columns: see ``Simulated``)."""
+def generate(
+    s: Simulate, rng: np.random.Generator, first: int, count: int, apart: np.random.Generator
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The log and the latent state of customers first .. first + count - 1 (columns: see ``Simulated``).
+
+    Memberships are drawn from ``apart``, so that the rest of the log is the same with and without them.
+    """
     acquired = rng.integers(0, s.days, count)
     rate = rng.gamma(s.order_shape, 1 / s.order_rate_days, count)
     leave = rng.beta(s.leave_a, s.leave_b, count)
@@ -94,6 +101,8 @@ def generate(s: Simulate, rng: np.random.Generator, first: int, count: int) -> t
         _mail(s, rng, s.days - acquired, lived),
         _coupons(s.days - acquired, coupons),
     ]
+    if s.membership_share:
+        events.append(_memberships(s, apart, s.days - acquired, lived))
     latent = pl.DataFrame(
         {
             "customer_id": _ids(pl.Series(np.arange(first, first + count))),
@@ -225,6 +234,18 @@ def _coupons(room: Ints, coupons: Ints) -> pl.DataFrame:
     who, number = _expand(np.where(coupons == 1, (room - 1) // COUPON_EVERY_DAYS + 1, 0))
     return pl.DataFrame({"who": who, "day": number * COUPON_EVERY_DAYS}).with_columns(
         second=pl.lit(OPENS_SECOND, pl.Int64), event_type=pl.lit("coupon"), channel=pl.lit("email")
+    )
+
+
+def _memberships(s: Simulate, rng: np.random.Generator, room: Ints, lived: Ints) -> pl.DataFrame:
+    """Subscriptions, renewals and cancellations; the product is the plan."""
+    return memberships(s, rng, room, lived).select(
+        "who",
+        "day",
+        "event_type",
+        product=FIRST_MEMBERSHIP + pl.col("plan"),
+        second=pl.lit(OPENS_SECOND, pl.Int64),
+        channel=pl.lit("web"),
     )
 
 

@@ -157,7 +157,7 @@ def about(judged: Judged) -> dict[str, Any]:
         "population": target.population,
         "has": list(target.has.is_in) if target.has else [],
         "has_not": list(target.has_not.is_in) if target.has_not else [],
-        "horizon_days": judged.plan.horizon_days,
+        "horizon_days": judged.room.horizon_days,
     }
 
 

@@ -1,4 +1,7 @@
-"""The rungs of a target: its base rate, recency, what the last horizon brought, and logistic regression."""
+"""The rungs of a target: its base rate, recency, what the last horizon brought, and logistic regression.
+
+Of a contract neither the last purchase nor the last horizon says anything: its own rungs stand there (``_contract``).
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,12 @@ import polars as pl
 from churn_clv import features, metrics, timeline
 from churn_clv.metrics import Array
 from churn_clv.models.predict import sigmoid
+from churn_clv.targets._cells import place, table
+from churn_clv.targets._contract import contract_rungs
 from churn_clv.targets._learn import Judged
 from churn_clv.targets._room import Room, Rows
 
 TENTHS = 10
-# A cell of a table counts as many rows as it has, everybody's mean as this many.
-SHRINK_ROWS = 20.0
 EVENT_KEYS = tuple(k.removeprefix("churn_") for k in metrics.CHURN_KEYS)
 AMOUNT_KEYS = tuple(k.removeprefix("spend_") for k in metrics.SPEND_KEYS)
 
@@ -34,18 +37,24 @@ def rungs(judged: Judged) -> list[Rung]:
     train = room.learning(plan.judged)
     label = room.label(plan.test)[train]
     out = [Rung("base_rate", np.full(len(judged.rows), label.mean()))]
-    since, asked = _silence(room, train), _silence(room, judged.rows)
-    out.append(Rung("recency", _table(_tenth(since, since), label, _tenth(since, asked))))
-    before, now = room.last_time(train), room.last_time(judged.rows)
-    known = ~np.isnan(before)
-    if known.any() and not np.isnan(now).any():
-        if room.kind == "event":
-            table = _table(before[known].astype(np.intp), label[known], now.astype(np.intp))
-            out.append(Rung("last_horizon", table))
-        else:
-            out.append(Rung("last_horizon", np.maximum(now, 0.0)))
+    own = contract_rungs if room.target.contract else _habit_rungs
+    out += [Rung(name, predicted) for name, predicted in own(room, train, judged.rows, label).items()]
     if room.kind == "event":
         out.append(Rung("logistic", sigmoid(room.linear(plan, plan.test).margin(room.values[judged.rows]))))
+    return out
+
+
+def _habit_rungs(room: Room, train: Rows, asked: Rows, label: Array) -> dict[str, Array]:
+    """``recency`` and ``last_horizon`` of the ``asked`` rows, learnt at ``train`` rows."""
+    since, since_asked = _silence(room, train), _silence(room, asked)
+    out = {"recency": table(place(since, since, TENTHS), label, place(since, since_asked, TENTHS))}
+    before, now = room.last_time(train), room.last_time(asked)
+    known = ~np.isnan(before)
+    if known.any() and not np.isnan(now).any():
+        event = room.kind == "event"
+        out["last_horizon"] = (
+            table(before[known].astype(np.intp), label[known], now.astype(np.intp)) if event else np.maximum(now, 0.0)
+        )
     return out
 
 
@@ -68,17 +77,3 @@ def _silence(room: Room, rows: Rows) -> Array:
     last = past.by(where=pl.col("time").is_not_null(), sums={}).group_by("row").agg(pl.col("age_days").min())
     found = pairs.with_row_index("row").join(last.collect(), on="row", how="left", maintain_order="left")
     return found["age_days"].cast(pl.Float64).to_numpy()
-
-
-def _tenth(reference: Array, values: Array) -> Rows:
-    """Each value's place between the tenths of ``reference``; ties fall into one place."""
-    edges = np.unique(np.quantile(reference, np.arange(1, TENTHS) / TENTHS))
-    return np.searchsorted(edges, values, side="right").astype(np.intp)
-
-
-def _table(cells: Rows, label: Array, wanted: Rows) -> Array:
-    """The mean label of each wanted cell, drawn to everybody's mean."""
-    size = int(max(cells.max(), wanted.max())) + 1
-    count, total = np.bincount(cells, minlength=size), np.bincount(cells, label, minlength=size)
-    rate = (total + SHRINK_ROWS * label.mean()) / (count + SHRINK_ROWS)
-    return np.asarray(rate[wanted])

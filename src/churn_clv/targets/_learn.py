@@ -114,12 +114,12 @@ def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
     if room.kind == "event":
         linear = room.linear(plan, when) if chosen.linear_share else None
         pool = Pool(None, 0.0, linear, chosen.linear_share) if linear else None
-        return Head(room.name, plan.horizon_days, "event", cut(booster, chosen.trees), chosen.intercept, chosen.slope,
+        return Head(room.name, room.horizon_days, "event", cut(booster, chosen.trees), chosen.intercept, chosen.slope,
                     pool=pool)  # fmt: skip
     rows = room.learning(plan.learnt_by(when))
     label = room.label(None if when == plan.ends else plan.test)[rows]
     level = fit.balance(booster, room.values[rows], label / scale, chosen.trees)
-    return Head(room.name, plan.horizon_days, room.kind, cut(booster, chosen.trees), level, 1.0, scale)
+    return Head(room.name, room.horizon_days, room.kind, cut(booster, chosen.trees), level, 1.0, scale)
 
 
 def _losses(room: Room, label: Array, predicted: Array) -> Array:

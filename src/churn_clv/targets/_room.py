@@ -29,11 +29,12 @@ KINDS: dict[str, Kind] = {"absent": "event", "present": "event", "count": "count
 def plan_of(target: config.Target, log: Log, settings: config.Config, ends: dt.date) -> Plan:
     """The temporal plan of a target: its own horizon, and no label before the log holds what it counts.
 
-    Raises UserError where none fits.
+    A contract's label is known only after its grace, so that the plan's horizon is the window and the grace. Raises
+    UserError where none fits.
     """
     own = settings.timeline
     changes = {
-        "horizon_days": target.horizon_days or own.horizon_days,
+        "horizon_days": target.reach_days(own.horizon_days),
         "sub_windows": 1,
         "min_history_days": own.min_history_days or own.horizon_days,
     }
@@ -42,18 +43,22 @@ def plan_of(target: config.Target, log: Log, settings: config.Config, ends: dt.d
 
 def starts(log: Log, target: config.Target) -> dt.date:
     """The first day from which the log holds purchases, what the target counts, and what makes its population."""
-    asked = [p.kinds for p in (target.has, target.has_not) if p]
-    return max([log.starts["purchase"], *(log.starts[k] for kinds in (target.kinds, *asked) for k in kinds
-                                          if k in log.starts)])  # fmt: skip
+    return max([log.starts["purchase"], *(log.starts[k] for kinds in _asked(target) for k in kinds if k in log.starts)])
 
 
 def unseen(target: config.Target, definitions: Definitions) -> str | None:
     """Why a model cannot know the target: its events came only after the day up to which definitions look."""
-    asked = [p.kinds for p in (target.has, target.has_not) if p]
-    for kinds in (target.kinds, *asked):
+    expires = target.contract is not None and target.contract.term_days is not None
+    for kinds in _asked(target)[expires:]:  # where a term runs out nothing need close it
         if not {*kinds} & {*definitions.event_types, "return"}:
             return f"events of type {', '.join(kinds)} came only after what the judged model may know"
     return None
+
+
+def _asked(target: config.Target) -> list[tuple[str, ...]]:
+    """The event types of what the target counts, and of what makes its population."""
+    opens = target.contract.opens if target.contract else None
+    return [target.kinds, *(p.kinds for p in (target.has, target.has_not, opens) if p)]
 
 
 class Room:
@@ -65,7 +70,7 @@ class Room:
         """Build the snapshots; those of the eligible are the workshop's where it has them."""
         self.name, self.target, self.shop = name, target, shop
         self.kind = KINDS[target.measure]
-        self.horizon_days = plans[0].horizon_days
+        self.horizon_days = target.looks_days(shop.settings.timeline.horizon_days)
         self._most = shop.settings.models.target_snapshots
         self._plans, self._shipping = plans, shipping
         # What the bundle will ignore is ignored here: event types that its definitions have not met.

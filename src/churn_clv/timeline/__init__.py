@@ -18,12 +18,13 @@ from churn_clv.timeline._cuts import (
     pairs_of,
     until,
 )
-from churn_clv.timeline._definitions import Definitions, default_windows, define
+from churn_clv.timeline._definitions import PLAN_COLUMNS, Definitions, default_windows, define
 from churn_clv.timeline._plan import FEW_TRAIN_CUTOFFS, Plan, independent, make_plan, sub_windows
 from churn_clv.timeline._rhythm import gap_quantile, gaps, kaplan_meier, occasion_days
 
 __all__ = [
     "FEW_TRAIN_CUTOFFS",
+    "PLAN_COLUMNS",
     "Definitions",
     "Past",
     "Plan",

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import Literal
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from churn_clv import config, events
 from churn_clv.errors import UserError
+from churn_clv.timeline._cuts import matching
 from churn_clv.timeline._rhythm import gap_quantile
 
 # Multiples of the horizon that the windows cover; each is rounded to whole weeks (definition D5).
 WINDOW_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+# Where the plan of a contract stands: the first of these columns that its openings have; so many plans at most.
+PLAN_COLUMNS: tuple[Literal["product_id", "channel"], ...] = ("product_id", "channel")
+MOST_PLANS = 12
 
 
 class Definitions(BaseModel):
@@ -21,7 +27,8 @@ class Definitions(BaseModel):
 
     ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
     columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
-    ``watched`` has, by target, the products, categories or channels whose past is looked at.
+    ``watched`` has, by target, the products, categories or channels whose past is looked at, ``contracts`` what opens
+    a contract, ``plans`` the products (or channels) that tell its plans apart.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +45,8 @@ class Definitions(BaseModel):
     exclude: tuple[str, ...]
     censored_gap_days: int
     watched: dict[str, config.Predicate] = {}
+    contracts: dict[str, config.Contract] = {}
+    plans: dict[str, config.Predicate] = {}
 
     @property
     def horizon_window_days(self) -> int:
@@ -85,6 +94,8 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
             f"'purchase', or take a later cutoff."
         )
     columns = _columns_in_use(before, log.columns)
+    there = {n: t.contract for n, t in settings.targets.items() if t.contract}
+    contracts = {n: c for n, c in there.items() if c.opens.column in (*columns, "event_type")}
     return Definitions(
         horizon_days=settings.timeline.horizon_days,
         active_within_days=settings.population.active_within_days,
@@ -99,6 +110,8 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
         exclude=settings.features.exclude,
         censored_gap_days=gap_quantile(log.frame, as_of),
         watched={n: t.events for n, t in settings.targets.items() if _held(before, t.events)},
+        contracts=contracts,
+        plans={n: found for n, c in contracts.items() if (found := _plans(before, c.opens))},
     )
 
 
@@ -107,6 +120,17 @@ def _held(frame: pl.DataFrame, asked: config.Predicate) -> bool:
     if asked.column == "event_type" or asked.column not in frame.columns:
         return False
     return frame.filter(pl.col("event_type").is_in(list(asked.kinds)))[asked.column].count() > 0
+
+
+def _plans(frame: pl.DataFrame, opens: config.Predicate) -> config.Predicate | None:
+    """The commonest products of the openings, or where they have none their channels; None where all are alike."""
+    opened = frame.filter(matching(opens))
+    for column in PLAN_COLUMNS:
+        if opens.column in ("event_type", column) and opened[column].count():
+            common = opened.group_by(column).len().drop_nulls().sort(["len", column], descending=[True, False])
+            names = tuple(sorted(common[column].head(MOST_PLANS)))
+            return config.Predicate(column=column, is_in=names, event_types=opens.kinds) if len(names) > 1 else None
+    return None
 
 
 def _columns_in_use(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def parts(config: Config) -> dict[str, Any]:
 
 def _target(target: Target) -> dict[str, Any]:
     """A target's definition, without what is not set: models registered by older versions know no such key."""
-    found = target.model_dump(mode="json", exclude={"has", "has_not"})
+    found = target.model_dump(mode="json", exclude={"has", "has_not", "contract"})
     if found["events"]["event_types"] is None:
         del found["events"]["event_types"]
     return found

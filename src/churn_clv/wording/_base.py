@@ -56,7 +56,13 @@ LADDER = (
     "spend_tweedie_deviance", "total_worst",
 )  # fmt: skip
 PRIMARY = ("churn_log_loss", "spend_tweedie_deviance")
-RUNGS = {"champion": "this model", "btyd": "BTYD", "rfm_cells": "RFM cells", "no_lapse": "nobody ever lapses"}
+RUNGS = {
+    "champion": "this model",
+    "btyd": "BTYD",
+    "rfm_cells": "RFM cells",
+    "days_to_end": "days to the end",
+    "no_lapse": "nobody ever lapses",
+}
 STRATA = {"orders": "orders so far", "rhythm": "own rhythm"}
 
 

@@ -16,6 +16,7 @@ POPULATIONS = {
     "prospects": "those who never bought",
     "one_order": "those with one purchase day",
     "lapsed": "the lapsed",
+    "contract": "those whose contract is in force",
 }
 BETTER = {"ahead": "ahead of", "level": "level with", "behind": "behind"}
 

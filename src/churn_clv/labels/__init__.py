@@ -14,6 +14,7 @@ import polars as pl
 from churn_clv import config, timeline
 from churn_clv.canonical import divide
 from churn_clv.errors import nearest
+from churn_clv.labels._contract import ended
 
 ROW = "row"
 
@@ -37,14 +38,16 @@ def build(
 
     One nullable Float64 column per target and horizon: 0/1, a count of occasions or events, or money in major
     units. Also ``net_spend_<h>d``, the money before it is clipped at zero (definition D3). Null where the window
-    ends after ``ends``.
+    (of a contract with a term: the window and its grace) ends after ``ends``.
     """
     out = pairs.with_row_index(ROW)
     for name, target in targets.items():
-        horizon = target.horizon_days or horizon_days
-        future = timeline.future(frame, pairs, horizon, known_by)
-        found = _measure(future, target, minor_units).collect()
-        mature = pl.col("cutoff") + pl.duration(days=horizon) <= pl.lit(ends)
+        horizon = target.looks_days(horizon_days)
+        if target.contract:
+            found = ended(frame, pairs, target, horizon, known_by)
+        else:
+            found = _measure(timeline.future(frame, pairs, horizon, known_by), target, minor_units).collect()
+        mature = pl.col("cutoff") + pl.duration(days=target.reach_days(horizon_days)) <= pl.lit(ends)
         label = column(name, horizon)
         out = out.join(found.rename({"measured": label}), on=ROW, how="left", maintain_order="left").with_columns(
             _finish(pl.col(label), target, mature).alias(label)
@@ -161,9 +164,8 @@ def refused(
     """
     out = {}
     for name, target in targets.items():
-        asked = [("counts", target.events, target.kinds), ("asks those who had", target.has, None)]
-        asked += [("asks those who had no", target.has_not, None)]
-        why = [_missing(verb, p, kinds or p.kinds, event_types, columns, values or {}) for verb, p, kinds in asked if p]
+        asked = _asked(target)
+        why = [_missing(verb, p, kinds, event_types, columns, values or {}) for verb, p, kinds in asked]
         if target.measure == "amount" and "amount" not in columns:
             why.append("it needs the column 'amount', which no source maps")
         if found := next(filter(None, why), None):
@@ -171,10 +173,25 @@ def refused(
     return out
 
 
+def _asked(target: config.Target) -> list[tuple[str, config.Predicate, Sequence[str]]]:
+    """What a target needs of a log: in words, the predicate, and its event types."""
+    contract = target.contract
+    out: list[tuple[str, config.Predicate, Sequence[str]]] = []
+    if contract is None or contract.term_days is None:  # a term that runs out is an end of its own
+        out.append(("it counts", target.events, target.kinds))
+    more = [("it asks those who had", target.has), ("it asks those who had no", target.has_not)]
+    more.append(("its contracts open by", contract.opens if contract else None))
+    return out + [(verb, p, p.kinds) for verb, p in more if p]
+
+
 def values_of(frame: pl.DataFrame, targets: Mapping[str, config.Target]) -> dict[str, tuple[str, ...]]:
     """What the columns hold that the targets ask for by value, other than event types."""
-    asked = [p for t in targets.values() for p in (t.events, t.has, t.has_not) if p]
-    columns = {p.column for p in asked if p.column != "event_type" and p.column in frame.columns}
+    columns = {
+        p.column
+        for t in targets.values()
+        for p in t.predicates
+        if p.column != "event_type" and p.column in frame.columns
+    }
     return {c: tuple(frame[c].drop_nulls().unique().sort().to_list()) for c in sorted(columns)}
 
 
@@ -198,7 +215,7 @@ def _missing(
     """Why a log has no event that a predicate means; None where it may."""
     if not set(kinds) & set(event_types):
         there = ", ".join(sorted(event_types))
-        return f"it {verb} events of type {', '.join(kinds)}, and the log has only {there}: map such events"
+        return f"{verb} events of type {', '.join(kinds)}, and the log has only {there}: map such events"
     if asked.column == "event_type":
         return None
     if asked.column not in columns:
