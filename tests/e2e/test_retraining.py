@@ -70,7 +70,7 @@ def test_a_worse_recipe_is_not_promoted(out: Path, first: dict[str, Any]) -> Non
     assert current(settings(out)) == first["bundle_version"]
 
 
-COMPLAINT = {"events": {"is_in": ["complaint"]}, "measure": "present", "horizon_days": 56}
+COMPLAINT = {"events": {"is_in": ["complaint"]}, "measure": "present"}
 
 
 def test_another_target_renews_the_champion_though_churn_is_no_better(out: Path, first: dict[str, Any]) -> None:

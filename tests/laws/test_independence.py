@@ -126,14 +126,13 @@ def test_simulated_customers_equal_the_batch_in_features_and_margins(tiny_bundle
     batch = matrix.build(frame, timeline.pairs_of(frame["customer_id"], [made.ends]), d)
     customers = random.Random(1).sample(batch["customer_id"].to_list(), 30)
     each_alone_equals_batch(frame, customers, batch, d)
-    values = matrix.values(batch, tiny_bundle.features)
     for head in tiny_bundle.heads:
-        margins = head.margin(values)
+        margins = head.margin(tiny_bundle.values(batch, head))
         assert len(np.unique(margins)) > 5
         for customer in customers:
             row = batch.filter(customer_id=customer)
             at = batch["customer_id"].index_of(customer)
-            alone = head.margin(matrix.values(row, tiny_bundle.features))
+            alone = head.margin(tiny_bundle.values(row, head))
             assert alone.tobytes() == margins[..., at : at + 1].tobytes()
 
 

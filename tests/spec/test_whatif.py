@@ -17,7 +17,7 @@ import sim
 import tiny
 from typer.testing import CliRunner
 
-from churn_clv import bundle, cli, config, events, matrix, publish, scoring, training, whatif
+from churn_clv import bundle, cli, config, events, publish, scoring, training, whatif
 from churn_clv.errors import UserError
 from churn_clv.models.predict import SPEND_IF_ACTIVE
 from churn_clv.models.retention import Retention, values
@@ -138,7 +138,7 @@ def test_lapse_is_what_a_two_part_model_gives_at_a_lower_risk() -> None:
     own = dataclasses.replace(own, heads=only)
     log = events.from_frame(tiny.plain_log(), own.definitions.rules, tiny.TRAINED_THROUGH, own.definitions.starts)
     rows = own._matrix(log.frame, log.frame.select("customer_id", cutoff=pl.lit(log.ends)).unique()).filter("eligible")
-    inputs, scores = matrix.values(rows, own.features), scoring.score(own, log).filter("eligible")
+    inputs, scores = own.values(rows), scoring.score(own, log).filter("eligible")
     risk, if_active = only[0].predict(inputs), only[1].predict(inputs)
     strata = [{"low": "1", "medium": "2-3", "high": "4+"}[r] for r in scores["reliability"]]
     lower, margin = np.clip(risk - 0.01, 0, None), own.config.value.margin_share
