@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
-from churn_clv import config
+from churn_clv import config, wording
 from churn_clv.cli import _show
+from churn_clv.cli._show import out
 from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, timed
 
 
@@ -19,7 +22,7 @@ def train(configs: Configs, as_json: Json = False) -> None:
 
     settings = config.load(*configs)
     document = timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say))
-    _show.answer(document, as_json, lambda found: _show.print_training(found, settings))
+    _show.answer(document, as_json, lambda found: print_training(found, settings))
     if not document["promoted"]:
         raise typer.Exit(NOT_PROMOTED)
 
@@ -47,7 +50,7 @@ def backtest(
         return document | {"report": str(page), "run_id": run_id}
 
     document = timed(work)
-    _show.answer(document, as_json, _show.print_backtest)
+    _show.answer(document, as_json, print_backtest)
 
 
 def simulate(
@@ -60,4 +63,139 @@ def simulate(
 
     settings = config.load(*configs)
     document = timed(lambda say: benchmark.simulate(settings, judge, say))
-    _show.answer(document, as_json, _show.print_simulation)
+    _show.answer(document, as_json, print_simulation)
+
+
+# --- how it is shown ---------------------------------------------------------------------------------
+def print_simulation(document: Mapping[str, Any]) -> None:
+    out.print(
+        f"{document['customers']:,} customers until {document['ends']}; log and truth are in {document['folder']}"
+    )
+    if judged := document.get("judged"):
+        _show.print_rows(f"Out of time, {judged['n']:,} eligible customers", judged["scores"])
+        share = judged["share_of_the_way"]
+        out.print(f"The model goes {share:.1%} of the way from chance to the best score that the history allows.")
+    else:
+        out.print("Next: churn-clv train with this config, or churn-clv simulate --judge.")
+
+
+LADDER_COLUMNS = {
+    "churn_auroc": "AUC", "churn_log_loss": "log loss", "churn_ece": "ECE", "churn_lift_top_decile": "lift",
+    "spend_gini": "Gini", "spend_mae": "MAE", "spend_tweedie_deviance": "Tweedie", "spend_total_ratio": "total",
+}  # fmt: skip
+FORMATS = {"spend_mae": "{:.2f}", "spend_tweedie_deviance": "{:.2f}", "churn_lift_top_decile": "{:.2f}",
+           "spend_total_ratio": "{:.2f}"}  # fmt: skip
+
+
+# The document calls this run's judged recipe "champion" whether it is promoted or not; people would misread that.
+RUNGS = {"champion": "this run", "current_champion": "current champion"}
+
+
+def print_training(document: Mapping[str, Any], settings: config.Config) -> None:
+    if document["plan"]:
+        _show.print_rows("Temporal plan", document["plan"])
+    _show.print_note(document.get("plan_note"))
+    _print_data(document["data"])
+    _print_ladder(document["ladder"])
+    for found in document["targets"].values():
+        print_target(found)
+    verdict, _, why = document["why"].partition(":")
+    out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
+    out.print(
+        f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
+        f"bundle {str(document['bundle_version'])[:16]}"
+    )
+
+
+def _print_data(data: Mapping[str, Any]) -> None:
+    out.print(
+        f"\n{data['rows']:,} events of {data['customers']:,} customers, {data['first_day']} to {data['ends']}; "
+        f"{data['features']} features; {data['eligible_at_test']:,} of {data['known_at_test']:,} known customers are "
+        f"eligible at the test cutoff; {data['new_customers_in_test_window']:,} new ones come in its window."
+    )
+    rate = data["label_return_rate"]
+    if rate is not None:
+        word = "lapse, not churn: they pause" if rate > 0.2 else "most stay away"
+        out.print(
+            f"{rate:.0%} of those labelled churned buy again within the next "
+            f"{data['label_return_within_days'] / 7:.0f} weeks ({word})."
+        )
+    for family, why in data["families_left_out"].items():
+        out.print(f"family left out: {family} ({escape(why)})")
+    for target, why in data["targets_refused"].items():
+        out.print(f"[bold]target refused[/]: {target} ({escape(why)})")
+
+
+def _print_ladder(ladder: Sequence[Mapping[str, Any]]) -> None:
+    n, rate = ladder[0]["metrics"]["n"], ladder[0]["metrics"]["churn_rate"]
+    table = Table(title=f"\nOut of time: {n:,} customers, {rate:.1%} churned", title_justify="left", title_style="bold")
+    table.add_column("rung")
+    for head in LADDER_COLUMNS.values():
+        table.add_column(head, justify="right")
+    for rung in ladder:
+        values = [rung["metrics"][key] for key in LADDER_COLUMNS]
+        cells = [
+            "-" if v is None else FORMATS.get(k, "{:.4f}").format(v)
+            for k, v in zip(LADDER_COLUMNS, values, strict=True)
+        ]
+        table.add_row(RUNGS.get(rung["rung"], rung["rung"]), *cells)
+    out.print(table)
+    floor = ladder[0]["metrics"]["churn_ece_floor"]
+    if floor is not None:
+        out.print(f"A perfectly calibrated model of this size shows an ECE of {floor:.4f}.")
+
+
+def print_target(found: Mapping[str, Any]) -> None:
+    """A target of the user's own: its ladder, and who is ahead."""
+    _show.print_rows(f"\n{wording.target(found)}", wording.target_rows(found))
+    for metric, verdict in found["minus_best"].items():
+        out.print(escape(wording.target_verdict(metric, verdict)))
+
+
+BACKTEST = ("churn_auroc", "churn_log_loss", "ece_above_floor", "churn_lift_top_decile", "spend_gini", "spend_mae",
+            "spend_tweedie_deviance")  # fmt: skip
+
+
+def print_backtest(document: Mapping[str, Any]) -> None:
+    """The ladder, the champion cutoff by cutoff, who is ahead of whom, strata, and where it does not win."""
+    out.print(escape(f"{wording.question(document)} {wording.look(document)}"))
+    rows = wording.ladder(document)
+    title = f"\nMeans over {len(document['cutoffs'])} test cutoffs ({document['independent_cutoffs']} independent)"
+    _show.print_rows(title, [_measured_rung(row) for row in rows])
+    own = document["ladder"][0]["by_cutoff"]
+    _show.print_rows("\nThe recipe at each cutoff", [_measured_cutoff(row) for row in own])
+    for metric, _, found in wording.verdicts(document):
+        out.print(escape(wording.verdict(metric, found)))
+    _show.print_rows("\nSkill by group", [
+        {"group": wording.stratum(r), "customers": f"{r['n']:,.0f}", "base rate": _show.share(r["churn_rate"]),
+         "churn skill": _show.cell(r["churn_skill"]), "spend skill": _show.cell(r["spend_skill"])}
+        for r in document["strata"] if not r["by"].startswith("attribute")
+    ])  # fmt: skip
+    out.print(f"\n{escape(wording.orders(document))}")
+    if document["clv"]:
+        _show.print_rows("\nCLV", wording.clv_rows(document["clv"]))
+        out.print(escape(wording.clv(document["clv"])))
+    for found in document["targets"].values():
+        print_target(found)
+    for name, why in document["targets_refused"].items():
+        out.print(f"[bold]target refused[/]: {name} ({escape(why)})")
+    out.print("Where it does not win:")
+    for sentence in wording.where_it_does_not_win(document):
+        out.print(escape(f"  {sentence}"))
+    if said := wording.returning(document):
+        out.print(escape(said))
+    out.print(escape(wording.season(document)))
+    out.print(f"report: {document['report']}, run {document['run_id']}")
+
+
+def _measured_rung(row: Mapping[str, Any]) -> dict[str, str]:
+    names = {"rung": wording.rung(row["rung"])} | {
+        wording.METRICS[k].title: wording.number(k, row[k]) for k in BACKTEST
+    }
+    return names | {"total, worst": wording.number("total_worst", row["total_worst"])}
+
+
+def _measured_cutoff(row: Mapping[str, Any]) -> dict[str, str]:
+    row = {**row, "ece_above_floor": wording.above_floor(row)}
+    values = {wording.METRICS[k].title: wording.number(k, row[k]) for k in (*BACKTEST, "spend_total_ratio")}
+    return {"cutoff": str(row["cutoff"]), "customers": f"{row['n']:,}"} | values | {"band": wording.band(row)}

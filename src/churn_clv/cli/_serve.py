@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from churn_clv import config
 from churn_clv.cli import _show
-from churn_clv.cli._show import err
+from churn_clv.cli._show import err, out
 from churn_clv.cli._work import Configs, Json, timed
 from churn_clv.errors import UserError
 
@@ -44,7 +44,7 @@ def publish(
             err.print(f"[bold red]error:[/] {escape(str(error))}")
         if sha is not None and sha != last:
             document = {"bundle_version": sha, "folder": str(settings.bundles_folder)}
-            _show.answer(document, as_json, _show.print_published)
+            _show.answer(document, as_json, print_published)
         if not follow:
             return
         last = sha
@@ -75,7 +75,7 @@ def score(
         return scoring.summary(scores, bundle) | {"path": str(folder / scoring.SCORES), "csv": csv}
 
     document = timed(work)
-    _show.answer(document, as_json, _show.print_scoring)
+    _show.answer(document, as_json, print_scoring)
 
 
 def serve(configs: Configs) -> None:
@@ -115,3 +115,32 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise UserError(f"{host}:{port} cannot be used ({error.strerror}). Set service.port to another.") from None
+
+
+# --- how it is shown ---------------------------------------------------------------------------------
+def print_published(document: Mapping[str, Any]) -> None:
+    out.print(f"{document['folder']}/CURRENT is bundle {document['bundle_version'][:16]}.")
+
+
+def print_scoring(document: Mapping[str, Any]) -> None:
+    out.print(
+        f"{document['rows']:,} customers known at {document['cutoff']}, {document['eligible']:,} eligible "
+        f"(others: {document['reasons'] or 'none'}); bands {document['bands']}"
+    )
+    if document["expected_spend_total"] is not None:
+        out.print(
+            f"expected spend of the next {document['horizon_days']} days: {document['expected_spend_total']:,.2f} "
+            f"{document['currency']}"
+        )
+    months, total = list(document["clv_total"].items())[-1]
+    if total is not None:
+        out.print(f"CLV of the next {months} months, of everyone known: {total:,.2f} {document['currency']}")
+        bounded = [m for m, low in document["clv_total_low"].items() if low is not None]
+        for m in bounded[-1:]:
+            low, value, high = (document[f"clv_total{end}"][m] for end in ("_low", "", "_high"))
+            out.print(f"of {m} months: {value:,.2f}, in 9 of 10 cases between {low:,.2f} and {high:,.2f}")
+        if months not in bounded:
+            out.print(f"[dim]no band for {months} months: the log is too short to have seen so many months mature[/]")
+    if document["in_sample"]:
+        out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
+    out.print(f"written to {document['path']}" + (" and scores.csv beside it" if document["csv"] else ""))

@@ -14,15 +14,8 @@ import polars as pl
 from churn_clv import timeline
 from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
 from churn_clv.errors import UserError
-from churn_clv.service.contract import (
-    Customer,
-    Prediction,
-    PredictRequest,
-    PredictResponse,
-    Problem,
-    TargetAnswer,
-    Warned,
-)
+from churn_clv.service.contract import Customer, PredictRequest
+from churn_clv.service.replies import Prediction, PredictResponse, Problem, TargetAnswer, Warned
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle

@@ -14,22 +14,19 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from churn_clv.service.answers import SHOWN, Unacceptable, answer
-from churn_clv.service.contract import (
-    MAX_BODY_BYTES,
-    MAX_CUSTOMERS,
-    MAX_EVENTS,
+from churn_clv.service.contract import MAX_BODY_BYTES, MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
+from churn_clv.service.gate import BODY_SECONDS, INTERNAL
+from churn_clv.service.holder import Holder, Loaded
+from churn_clv.service.replies import (
     Band,
     LoadedModel,
     ModelInfo,
-    PredictRequest,
     PredictResponse,
     Problem,
     Problems,
     Refusal,
     RefusedBundle,
 )
-from churn_clv.service.gate import BODY_SECONDS, INTERNAL
-from churn_clv.service.holder import Holder, Loaded
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle

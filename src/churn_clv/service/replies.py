@@ -1,0 +1,186 @@
+"""What the service answers: the models of answers behind /openapi.json (contract K7)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Warned(Answer):
+    """Something that was done to the request, or that the reader of the prediction should know."""
+
+    code: Literal[
+        "events_after_cutoff",
+        "unknown_event_type",
+        "duplicate_event_id",
+        "dropped_by_policy",
+        "in_sample",
+        "stale_model",
+    ]
+    count: Annotated[int, Field(description="Events; for in_sample and stale_model days.")]
+    detail: str
+
+
+class TargetAnswer(Answer):
+    """What is foreseen of one target of the config beside churned and spend; null for who is not of its population."""
+
+    horizon_days: Annotated[int, Field(description="How far this target looks.")]
+    eligible: Annotated[bool, Field(description="Whether the customer belongs to the target's population.")]
+    probability: Annotated[float | None, Field(ge=0, le=1, description="Of an event; null for a count or money.")]
+    expected: Annotated[float | None, Field(ge=0, description="A count, or money in major units; else null.")]
+    percentile_in_reference: Annotated[float | None, Field(ge=0, le=100)]
+    base: Annotated[float, Field(description="The share, or mean, of its population at the test cutoff.")]
+    band: Annotated[
+        str | None, Field(description="Of a probability: low below the base rate, high from twice its odds on.")
+    ]
+
+
+class Prediction(Answer):
+    """One customer's answer; predictions are null where the customer is not eligible, never made up."""
+
+    customer_id: str
+    cutoff: dt.date
+    horizon_days: int
+    currency: str
+    eligible: bool
+    reason: Annotated[
+        Literal["lapsed", "prospect", "history_too_short", "unknown"] | None,
+        Field(description="Why not eligible. unknown: no event before the cutoff."),
+    ]
+    churn_probability: Annotated[float | None, Field(ge=0, le=1, description="Of no purchase in the horizon.")]
+    percentile_in_reference: Annotated[
+        float | None, Field(ge=0, le=100, description="Rank among those at the model's test; higher is riskier.")
+    ]
+    churn_band: str | None
+    churn_probability_by_days: Annotated[
+        dict[str, float] | None, Field(description="Of no purchase in the first so many days; falls with the days.")
+    ]
+    loss_probability: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Of no purchase in the horizon nor in the confirmation window after it; "
+            "null where the log was too short to learn it.",
+        ),
+    ]
+    reliability: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="How much is known: 1, 2-3, 4+ purchase days.")
+    ]
+    next_order_within_days: Annotated[
+        dict[str, float] | None,
+        Field(description="Of at least one purchase in the first so many days; rises with the days."),
+    ]
+    next_order_learnt_days: Annotated[
+        int, Field(description="Beyond so many days no silence has matured in the log: such chances are extrapolated.")
+    ]
+    active_probability_by_months: Annotated[
+        dict[str, float] | None,
+        Field(description="Of at least one purchase in the window of one horizon that ends so many months ahead."),
+    ]
+    base_rate: Annotated[float, Field(ge=0, le=1, description="Share without a purchase at the model's test.")]
+    expected_orders: Annotated[
+        float | None, Field(ge=0, description="Purchase days in the horizon; at least 1 - churn_probability.")
+    ]
+    expected_order_value: Annotated[
+        float | None, Field(ge=0, description="expected_spend / expected_orders, major units.")
+    ]
+    expected_spend: Annotated[float | None, Field(ge=0, description="Net money in the horizon, major units.")]
+    expected_spend_low: Annotated[float | None, Field(ge=0, description="At most 10% of customers come to less.")]
+    expected_spend_high: Annotated[float | None, Field(ge=0, description="10% of customers come to more.")]
+    clv_by_months: Annotated[
+        dict[str, float] | None,
+        Field(description="Discounted net margin of the next so many months; also for those not eligible."),
+    ]
+    clv_low_by_months: Annotated[
+        dict[str, float | None] | None,
+        Field(description="At most 10% of customers come to less; null where no such months have matured in the log."),
+    ]
+    clv_high_by_months: Annotated[
+        dict[str, float | None] | None,
+        Field(description="10% of customers come to more; null where no such months have matured in the log."),
+    ]
+    clv_extrapolated_share: Annotated[
+        float | None, Field(ge=0, le=1, description="Of the longest CLV: beyond what the log has seen mature.")
+    ]
+    historic_value: Annotated[float | None, Field(description="Net margin so far.")]
+    total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
+    targets: Annotated[dict[str, TargetAnswer], Field(description="By name: the config's other targets; empty: none.")]
+    model_version: str
+    warnings: list[Warned]
+
+
+class PredictResponse(Answer):
+    """One prediction per customer, in the request's order."""
+
+    predictions: list[Prediction]
+
+
+class Band(Answer):
+    """A named range of churn probabilities: at or above ``at_least``, below ``below``."""
+
+    name: str
+    at_least: float
+    below: float | None
+
+
+class RefusedBundle(Answer):
+    """The last bundle that was published but not taken, and why."""
+
+    bundle: str | None
+    why: str
+    at: dt.datetime
+
+
+class LoadedModel(Answer):
+    """What the service answers with."""
+
+    version: Annotated[str, Field(description="The SHA-256 sum of the bundle's manifest.")]
+    dataset: str
+    horizon_days: int
+    currency: str
+    trained_through: Annotated[dt.date, Field(description="The day after the last day that was learnt from.")]
+    base_rate: float
+    bands: list[Band]
+    features: list[str]
+    definitions: Annotated[dict[str, Any], Field(description="All that decides what a number means.")]
+    metrics: Annotated[dict[str, float | None], Field(description="Of the judged recipe, at its test cutoff.")]
+    libraries: dict[str, str]
+    loaded_at: dt.datetime
+
+
+class ModelInfo(Answer):
+    """What is loaded (null before the first verified bundle), and what was refused since."""
+
+    ready: bool
+    model: LoadedModel | None
+    last_refused: RefusedBundle | None
+
+
+class Problem(Answer):
+    """One thing wrong with a request: where, and what; never the value itself."""
+
+    loc: Annotated[list[str | int], Field(examples=[["body", "customers", 0, "events", 3, "time"]])]
+    msg: str
+    type: str
+
+
+class Problems(Answer):
+    """What is wrong with the request; the first of ``errors``."""
+
+    detail: list[Problem]
+    errors: int
+
+
+class Refusal(Answer):
+    """Why the service did not look at the request."""
+
+    detail: str
