@@ -20,9 +20,10 @@ from churn_clv.models.bounds import Bounds
 from churn_clv.models.interval import Interval, fit_by_orders
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable, fit_loss
-from churn_clv.models.orders import fit_orders
+from churn_clv.models.orders import Orders, fit_orders
 from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool, answers
+from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
 from churn_clv.models.silence import Silence
@@ -131,7 +132,7 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
         Head("churned", HORIZON, "hazard", _booster(stacked[still], bought[still], "binary", seed, (*columns, PART)),
              0.05, 1.1, edges=EDGES, pool=pool, whole=_booster(values, churned, "binary", seed + 1, columns)),
         Head("spend", HORIZON, "amount", _booster(values, spend / 30, "tweedie", seed, columns), 0.0, scale=30.0,
-             weight=0.6),
+             weight=0.6, priced=Priced(Orders(_linear(columns), 0.1, -3.0, 2.0), OrderValue(20.0, 1.5, 1.1), 0.25)),
         Head(SPEND_IF_ACTIVE, HORIZON, "amount",
              _booster(values[stayed], spend[stayed] / 50, "tweedie", seed, columns), 0.02, scale=50.0, weight=0.4),
     )  # fmt: skip

@@ -72,12 +72,15 @@ def test_without_spend_or_history_there_are_no_bounds() -> None:
 
 def test_orders_are_counted_as_days() -> None:
     """Purchase days of the horizon, of each customer at each cutoff, from the log."""
-    log, cutoff = sim.log(), dt.date(2024, 9, 30)
-    pairs = pl.DataFrame({"customer_id": sorted(log.frame["customer_id"].unique())}).with_columns(cutoff=cutoff)
-    frame = log.frame.with_columns(day=pl.col("time").dt.date())
+    log = sim.log()
+    judged = training.judge(log, SETTINGS)
+    shop, cutoff = judged.shop, judged.plan.test
+    rows = shop.rows([cutoff])
+    asked = shop.snapshots[rows]["customer_id"].implode()
+    frame = log.frame.filter(pl.col("customer_id").is_in(asked)).with_columns(day=pl.col("time").dt.date())
     inside = pl.col("day").is_between(cutoff, cutoff + 27 * DAY)
     returned = frame.filter(inside, pl.col("event_type") == "return").select("customer_id", "day")
     bought = frame.filter(inside, pl.col("event_type") == "purchase").select("customer_id", "day").unique()
     same_day = bought.join(returned, on=["customer_id", "day"]).height
-    found = _outlook.orders_of(log, pairs, 28)
+    found = shop.orders(rows, None, 28)
     assert bought.height - same_day <= found.sum() <= bought.height and found.max() > 2 and not np.isnan(found).any()

@@ -141,14 +141,16 @@ def test_an_unseen_season_widens_and_never_narrows() -> None:
     [
         (28, 112 + 5 * 28, 28, 6),  # history, training, validation and the window itself take 112 days
         (28, 111 + 5 * 28, 14, 10),
-        (28, 112, 14, 1),
-        (28, 111, 14, 0),
+        (28, 112, 28, 1),
+        (28, 111, 28, 0),
         (28, 2000, 28, MOST),
-        (91, 4 * 91, 49, 1),  # whole weeks: the half is, too
+        (91, 4 * 91, 91, 1),
+        (91, 4 * 91 + 5 * 49, 49, 6),  # whole weeks: the half is, too
+        (91, 4 * 91 + 5 * 35, 35, 6),
         (90, 91 + 3 * 90 + 45, 45, 2),  # 90 days hold no whole weeks; training takes 13 of them
     ],
 )
-def test_origins_lie_a_horizon_apart_where_six_fit_else_half(horizon: int, days: int, step: int, count: int) -> None:
+def test_origins_lie_a_horizon_apart_where_six_fit_else_nearer(horizon: int, days: int, step: int, count: int) -> None:
     own = plain(config.load(dataset="x", timeline={"horizon_days": horizon}))
     log = dataclasses.replace(sim.log(300, 196), starts={"purchase": sim.log(300, 196).ends - days * DAY})
     plans, found = origin_plans(log, own)

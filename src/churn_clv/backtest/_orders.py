@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from churn_clv import training
 from churn_clv.backtest._looks import Look
 from churn_clv.metrics import Array
 
@@ -18,9 +17,9 @@ def orders_row(look: Look) -> dict[str, Any]:
     """Predicted over actual total and Poisson deviance of the orders at a look, and the same of the last horizon's."""
     judged, plan = look.judged, look.judged.plan
     rows = judged.shop.rows([plan.test])
-    came = training.orders_of(judged.shop.log, judged.test, plan.horizon_days)
+    came = judged.shop.orders(rows, None, plan.horizon_days)
     silent = judged.predictions["churn_probability"].to_numpy()
-    said = training.learn_orders(judged).expected(judged.shop.values[rows], silent)
+    said = judged.chosen.orders.expected(judged.shop.values[rows], silent)
     last = _last(look)
     return {
         "cutoff": look.cutoff.isoformat(),

@@ -38,12 +38,13 @@ from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
 from churn_clv.models.predict import Head, Pool
+from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
-FORMAT = 4
+FORMAT = 5
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -151,7 +152,8 @@ def _contents(bundle: Bundle) -> dict[str, str]:
     heads = [
         {"file": head_file(h), "target": h.target, "horizon_days": h.horizon_days, "kind": h.kind,
          "intercept": h.intercept, "slope": h.slope, "scale": h.scale, "edges": list(h.edges), "weight": h.weight,
-         "whole": whole_file(h) if h.whole else None, "pool": asdict(h.pool) if h.pool else None}
+         "whole": whole_file(h) if h.whole else None, "pool": asdict(h.pool) if h.pool else None,
+         "priced": asdict(h.priced) if h.priced else None}
         for h in bundle.heads
     ]  # fmt: skip
     return {
@@ -176,7 +178,9 @@ def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]
     numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale", "weight")}
     pool = _load_pool(entry["pool"]) if entry["pool"] else None
     whole = booster(entry["whole"]) if entry["whole"] else None
-    return Head(booster=booster(entry["file"]), edges=tuple(entry["edges"]), pool=pool, whole=whole, **numbers)
+    priced = _load_priced(entry["priced"]) if entry["priced"] else None
+    return Head(booster=booster(entry["file"]), edges=tuple(entry["edges"]), pool=pool, whole=whole, priced=priced,
+                **numbers)  # fmt: skip
 
 
 def _load_pool(entry: Mapping[str, Any]) -> Pool:
@@ -185,6 +189,10 @@ def _load_pool(entry: Mapping[str, Any]) -> Pool:
         linear = Linear(linear["intercept"], *(tuple(linear[k]) for k in ("middle", "weight", "missing")))
     renewal = Renewal(**entry["renewal"]) if entry["renewal"] else None
     return Pool(renewal, entry["renewal_share"], linear, entry["linear_share"])
+
+
+def _load_priced(entry: Mapping[str, Any]) -> Priced:
+    return Priced(outlook.orders_from_json(entry["orders"]), OrderValue(**entry["value"]), entry["share"])
 
 
 def _load_reference(entry: Mapping[str, Any]) -> Reference:

@@ -44,14 +44,15 @@ def plain(settings: config.Config) -> config.Config:
 def origin_plans(log: Log, settings: config.Config) -> tuple[list[Plan], int]:
     """Plans whose tests are the origins, oldest first, and the days between them.
 
-    One horizon apart where so at least WANTED fit the log, else half a horizon; the newest MOST. Where the horizon
-    holds whole training steps so does the half: the origins then share their snapshots.
+    One horizon apart where so at least WANTED fit the log, else half a horizon, else a third; where not even so,
+    whichever gives most; the newest MOST. Where the horizon holds whole training steps so do its parts: the origins
+    then share their snapshots.
     """
     horizon, grid = settings.timeline.horizon_days, settings.timeline.step_days
     grid = grid if horizon % grid == 0 else 1
-    steps = (horizon, -(-horizon // (2 * grid)) * grid)
+    steps = [-(-horizon // (parts * grid)) * grid for parts in (1, 2, 3)]
     found = {step: _plans(log, settings, step) for step in steps}
-    step = next((s for s in steps if len(found[s]) >= WANTED), steps[-1])
+    step = max(steps, key=lambda s: (min(len(found[s]), WANTED), s))
     return found[step], step
 
 

@@ -29,15 +29,20 @@ class Outlook:
 
 def from_json(entry: Mapping[str, Any]) -> Outlook:
     """The outlook that ``dataclasses.asdict`` and JSON made a dictionary."""
-    orders, linear = entry["orders"], entry["orders"]["linear"]
-    sums = Linear(linear["intercept"], *(tuple(linear[k]) for k in ("middle", "weight", "missing")))
     tables = (LossTable(tuple(t["knots"]), tuple(t["share"])) for t in entry["silence"]["tables"])
     return Outlook(
-        orders=Orders(sums, orders["hazard"], orders["low"], orders["high"]),
+        orders=orders_from_json(entry["orders"]),
         silence=Silence(tuple(tables)),
         bounds={int(months): _bounds(own) for months, own in entry["bounds"].items()},
         totals={int(months): (low, high) for months, (low, high) in entry["totals"].items()},
     )
+
+
+def orders_from_json(entry: Mapping[str, Any]) -> Orders:
+    """The same of its orders."""
+    linear = entry["linear"]
+    sums = Linear(linear["intercept"], *(tuple(linear[k]) for k in ("middle", "weight", "missing")))
+    return Orders(sums, entry["hazard"], entry["low"], entry["high"])
 
 
 def _bounds(entry: Mapping[str, Any]) -> Bounds:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_clv.models.linear import Linear
+from churn_clv.models.priced import Priced
 from churn_clv.models.renewal import Renewal
 
 Floats = NDArray[np.float64]
@@ -59,7 +60,8 @@ class Head:
     renewal model's and a logistic regression's (``pool``), then mapped by sigmoid(intercept + slope * logit); the other
     edges follow by one power of the survival curve, so that they never contradict it (definition D16).
     amount: scale * exp(intercept + slope * margin) in major units; ``scale`` is the training constant that money
-    was divided by (definition D24), ``weight`` the head's share in expected spend (``answers``).
+    was divided by (definition D24), ``weight`` the head's share in expected spend and ``priced`` what the sum of both
+    heads is then mixed with (``answers``).
     event, count: targets of the user's own (``targets``): P(the event), pooled and mapped as above but of one window;
     an expected count is an amount whose scale is 1.
     """
@@ -75,6 +77,7 @@ class Head:
     pool: Pool | None = None
     whole: lgb.Booster | None = None
     weight: float = 1.0
+    priced: Priced | None = None
 
     def margin(self, values: Floats) -> Floats:
         """Raw scores, (rows,) or for a hazard (parts, rows); ``values`` is (rows, features), NaN where unknown."""
@@ -105,9 +108,10 @@ class Head:
 def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | None]:
     """Churn curve (edges, rows) and expected spend (rows,), or None without a spend head.
 
-    Expected spend is the weighted mean of the direct model and of P(active) x spend if active.
+    Expected spend is the weighted mean of the direct model and of P(active) x spend if active, mixed with expected
+    orders x order value where that has a share.
     """
-    curve, money = np.empty((1, 0)), None
+    curve, money, priced = np.empty((1, 0)), None, None
     for head in heads:
         if head.kind == "hazard":
             curve = head.curve(values)
@@ -115,7 +119,9 @@ def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | Non
             part = head.predict(values) * head.weight
             if head.target == SPEND_IF_ACTIVE:
                 part = part * (1 - curve[-1])
-            money = part if money is None else money + part
+            money, priced = part if money is None else money + part, priced or head
+    if money is not None and priced is not None and priced.priced is not None:
+        money = priced.priced.mixed(money, values, priced.booster.feature_name(), curve[-1])
     return curve, money
 
 

@@ -18,6 +18,7 @@ import lightgbm as lgb
 
 from churn_clv.models import btyd
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
+from churn_clv.models.priced import Priced
 from churn_clv.recipe._choice import Choice, choose
 from churn_clv.recipe._workshop import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
@@ -39,8 +40,17 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = 
         if "spend" in shop.targets and share > 0:
             trees = chosen.trees[name]
             booster, scale, level = shop.balanced(Lesson(plan, when), trees, active_only=name == SPEND_IF_ACTIVE)
-            out.append(Head(name, horizon, "amount", cut(booster, trees), level, 1.0, scale, weight=share))
+            first = _priced(shop, plan, chosen, when) if len(out) == 1 else None
+            out.append(Head(name, horizon, "amount", cut(booster, trees), level, 1.0, scale, weight=share,
+                            priced=first))  # fmt: skip
     return tuple(out)
+
+
+def _priced(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> Priced | None:
+    """Expected orders x order value with its share; None where it has none. The first head of spend carries it."""
+    # Like the renewal model's, what ships keeps the test cutoff's: it learns no label, and months hardly move it.
+    value = shop.order_value(min(when, plan.test)) if chosen.priced else None
+    return Priced(chosen.orders, value, chosen.priced) if value else None
 
 
 def cut(booster: lgb.Booster, trees: int) -> lgb.Booster:

@@ -18,9 +18,12 @@ from churn_clv.models import btyd, fit
 from churn_clv.models.baseline import fit_linear
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import PART, Floats, Kind, averaged, part_margins, raw_margin, sigmoid, survival
+from churn_clv.models.priced import OrderValue
+from churn_clv.models.renewal import COUNT
 from churn_clv.timeline import Definitions, Plan
 
 Say = Callable[[str], None]
+ORDERS = config.Target(events=config.Predicate(is_in=("purchase",)), measure="count")
 Rows = np.ndarray[Any, np.dtype[np.intp]]
 
 
@@ -75,6 +78,7 @@ class Workshop:
         self._boosters: dict[tuple[Any, ...], lgb.Booster] = {}
         self._scales: dict[tuple[Any, ...], float] = {}
         self._renewals: dict[dt.date, btyd.Fit | None] = {}
+        self._values: dict[dt.date, OrderValue | None] = {}
         self._linears: dict[tuple[Any, ...], Linear] = {}
         self._late = log.frame["known_at"].count() > 0
         self._edges = plans[0].edges
@@ -204,6 +208,25 @@ class Workshop:
                                    self.definitions, btyd.TIMING)  # fmt: skip
             self._renewals[when] = btyd.fitted(self.everyone(when, btyd.TIMING), built, horizon_days)
         return self._renewals[when]
+
+    def order_value(self, when: dt.date) -> OrderValue | None:
+        """What an order of each customer brings, from everyone's history up to a cutoff; no label is learnt.
+
+        None where nobody has bought twice, or the config leaves out a feature that it needs.
+        """
+        needed = {COUNT, *btyd.MONEY}
+        if when not in self._values and needed <= {*self.columns}:
+            everyone = self.everyone(when, (COUNT, *btyd.MONEY))
+            found = btyd.fitted_value(everyone.filter(pl.col(COUNT) > 0).drop_nulls())
+            self._values[when] = found[0] if found else None
+        return self._values.get(when)
+
+    def orders(self, rows: Rows, known_by: dt.date | None, days: int) -> Floats:
+        """Purchase days of snapshots in the first ``days`` after their cutoff; (rows,)."""
+        pairs, own = self.snapshots[rows].select("customer_id", "cutoff"), {"orders": ORDERS}
+        found = labels.build(self.log.frame, pairs, own, days, minor_units=self.log.rules.minor_units,
+                             ends=self.log.ends, known_by=known_by)  # fmt: skip
+        return found[labels.column("orders", days)].to_numpy()
 
     def everyone(self, when: dt.date, columns: tuple[str, ...]) -> pl.DataFrame:
         """Some features of everyone known at a cutoff, eligible or not."""

@@ -18,7 +18,7 @@ from churn_clv.recipe import Say
 from churn_clv.timeline import Plan
 from churn_clv.training._judge import MIN_CLASS, Judged, judge, judge_at, label_of, without_money
 from churn_clv.training._lookback import Lookback, horizon_models, look_back, model_of
-from churn_clv.training._outlook import clv_bounds, learn_orders, matured_at, months_money, orders_of, outlook
+from churn_clv.training._outlook import clv_bounds, matured_at, months_money, outlook
 from churn_clv.training._report import (
     CONFIRM_HORIZONS,
     chosen_as_json,
@@ -48,12 +48,10 @@ __all__ = [
     "judge",
     "judge_at",
     "label_return_rate",
-    "learn_orders",
     "look_back",
     "matured_at",
     "model_of",
     "months_money",
-    "orders_of",
     "out_of_time",
     "season_learnt",
     "total_band",

@@ -12,7 +12,6 @@ from churn_clv import config, labels, strata, timeline
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import bounds, loss
-from churn_clv.models.orders import Orders, fit_orders
 from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import answers
 from churn_clv.models.retention import days_of, values
@@ -22,32 +21,14 @@ from churn_clv.training._judge import Judged
 from churn_clv.training._lookback import Lookback, light_models, look_back
 from churn_clv.training._report import CONFIRM_HORIZONS, confirmed
 
-ORDERS = config.Target(events=config.Predicate(is_in=("purchase",)), measure="count")
 # A recipe needs so many horizons of log before a cutoff for its errors to say something of today's.
 HISTORY = 2
 
 
 def outlook(log: Log, judged: Judged, settings: config.Config, say: Say = lambda _: None) -> Outlook:
-    """Orders from the validation origins, silence and bounds from all of the log."""
+    """The recipe's orders, silence and bounds from all of the log."""
     found, totals = clv_bounds(log, settings, judged.targets, judged.chosen.trees.get("spend", 0), say)
-    return Outlook(learn_orders(judged), learn_silence(log, judged, settings), found, totals)
-
-
-def learn_orders(judged: Judged) -> Orders:
-    """From the origins' out-of-time probabilities and the orders that came, as known at the test cutoff."""
-    plan, shop = judged.plan, judged.shop
-    rows = shop.rows(plan.origins)
-    came = orders_of(shop.log, shop.snapshots[rows], plan.horizon_days, plan.test)
-    silent = judged.chosen.validation["churn_probability"].to_numpy()
-    return fit_orders(shop.values[rows], shop.columns, silent, came)
-
-
-def orders_of(log: Log, rows: pl.DataFrame, days: int, known_by: dt.date | None = None) -> Array:
-    """Purchase days of each row (``customer_id``, ``cutoff``) in its horizon; (rows,)."""
-    pairs, own = rows.select("customer_id", "cutoff"), {"orders": ORDERS}
-    found = labels.build(log.frame, pairs, own, days, minor_units=log.rules.minor_units, ends=log.ends,
-                         known_by=known_by)  # fmt: skip
-    return found[labels.column("orders", days)].to_numpy()
+    return Outlook(judged.chosen.orders, learn_silence(log, judged, settings), found, totals)
 
 
 def learn_silence(log: Log, judged: Judged, settings: config.Config) -> Silence:

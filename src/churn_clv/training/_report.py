@@ -29,6 +29,7 @@ def chosen_as_json(judged: Judged) -> dict[str, Any]:
         "linear_weight": chosen.linear_share,
         "renewal_weight": chosen.renewal_share,
         "two_part_weight": chosen.two_part,
+        "priced_weight": chosen.priced,
         "intercept": chosen.intercept,
         "slope": chosen.slope,
         "validation_origins": len(judged.plan.origins),

@@ -17,7 +17,7 @@ import polars as pl
 from churn_clv.models import tables
 from churn_clv.models.baseline import Rung
 from churn_clv.models.btyd._histories import TIMING, Histories, histories, near
-from churn_clv.models.btyd._money import MONEY, gamma_gamma, held_mean, order_value
+from churn_clv.models.btyd._money import MONEY, fitted_value, gamma_gamma, held_mean, order_value
 from churn_clv.models.btyd._transactions import (
     Fit,
     active,
@@ -42,6 +42,7 @@ __all__ = [
     "by_likelihood",
     "expected_orders",
     "fitted",
+    "fitted_value",
     "gamma_gamma",
     "held_mean",
     "histories",

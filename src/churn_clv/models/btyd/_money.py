@@ -11,31 +11,42 @@ from churn_clv.metrics import Array
 from churn_clv.models import tables
 from churn_clv.models.baseline import complete
 from churn_clv.models.btyd._histories import PENALTY_SD, TOTAL_LIMIT, Histories, base, sampled
+from churn_clv.models.priced import MONEY as VALUE
+from churn_clv.models.priced import OrderValue
 from churn_clv.models.renewal import COUNT
 
-MONEY = ("mean_order_value",)
+MONEY = (VALUE,)
 
 
 def order_value(everyone: pl.DataFrame, test: pl.DataFrame) -> tuple[Array, str]:
     """E[order value] of the rows of ``test`` in major units, and how it was found.
 
-    Gamma-Gamma (Fader, Hardie 2013) on the mean money of all purchase days, where it is positive. It holds where its
-    population mean is finite (q > 1) and near the typical value; else p and q are fitted with the mean held there;
-    where nobody bought twice p and q cannot be told apart, and values are shrunk means.
-
-    The literature leaves the first order out. Its money is known, and what says most of those who have bought once:
-    with it Gini rises by up to .03 (docs/definitions.md, "A fair rung").
+    Without two orders of anyone (``fitted_value``) values are shrunk means.
     """
+    found = fitted_value(everyone)
+    if found is None:
+        return tables.order_value(test, everyone), "shrunk mean order value (no repeat order brought money)"
+    value, how = found
+    return value.expected(*(complete(test, column) for column in (COUNT, *MONEY))), how
+
+
+def fitted_value(everyone: pl.DataFrame) -> tuple[OrderValue, str] | None:
+    """Gamma-Gamma (Fader, Hardie 2013) on the mean money of all purchase days, where it is positive, and how it was
+    found; None where nobody bought twice: its two parameters cannot be told apart then.
+
+    It holds where its population mean is finite (q > 1) and near the typical value; else p and q are fitted with the
+    mean held there. The literature leaves the first order out. Its money is known, and what says most of those who
+    have bought once: with it Gini rises by up to .03 (docs/definitions.md, "A fair rung").
+    """  # fmt: skip
     x, own = (complete(everyone, column) for column in (COUNT, *MONEY))
     some = own > 0
     if not (some & (x > 1)).any():
-        return tables.order_value(test, everyone), "shrunk mean order value (no repeat order brought money)"
+        return None
     scale = tables.typical(own[some])  # in units of a typical order: whatever the currency
     x, own = x[some], own[some] / scale
     rows = sampled(len(x))
-    counted, value = (complete(test, column) for column in (COUNT, *MONEY))
     weight, mean, how = gamma_gamma(x[rows], own[rows])
-    return scale * (weight * mean + counted * np.maximum(value / scale, 0.0)) / (weight + counted), how
+    return OrderValue(scale, weight, mean), how
 
 
 def gamma_gamma(x: Array, value: Array) -> tuple[float, float, str]:
