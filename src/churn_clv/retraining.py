@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from churn_clv import bundle, config, promotion, publish, tracking, training
+from churn_clv import bundle, config, promotion, publish, succession, tracking, training
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
@@ -30,8 +30,8 @@ CURRENT = "current_champion"
 def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, targets,
-    trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, compared_with, total_band,
+    plan, data, ladder, targets, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
@@ -56,8 +56,8 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     if champion and incumbent is None:
         told = f"version {champion.version} is champion, by code that is not here, so the rungs alone decide"
         decision = replace(decision, why=decision.why.replace("there is no incumbent", told))
-    document = _document(trained, decision, _ladder(trained, incumbent))
-    return _record(settings, trained, document, champion, say)
+    document = _document(trained, decision, _ladder(trained, incumbent), champion)
+    return _record(settings, trained, document, say)
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
@@ -119,18 +119,19 @@ def _decide(
         )
         for name, r in trained.rungs.items()
     }
-    then = dt.date.fromisoformat(champion.document["data"]["ends"]) if champion else log.ends
-    newer = champion is not None and (log.ends > then or not _same_code(champion))
-    # The recipe of churned and spend, which alone are compared; other targets come and go without a contest.
-    same = champion is not None and champion.tags.get("core_hash") == settings.core_hash
-    others = same and champion is not None and not _same_recipe(champion, settings) and log.ends >= then
+    kin = succession.Kinship(False, False, "")
+    if champion:
+        code = {"code_hash": tracking.code_version()[1]}
+        own = {"recipe_hash": settings.recipe_hash, "core_hash": settings.core_hash} | code
+        then = dt.date.fromisoformat(champion.document["data"]["ends"])
+        kin = succession.kinship(own, champion.tags, log.ends, then)
     return promotion.decide(
         mine,
         incumbent,
         rungs,
-        same_recipe=same,
-        newer_data=newer or others,
-        renewed="with other targets beside churned and spend" if others else "on newer data",
+        same_recipe=kin.same_recipe,
+        newer_data=kin.newer,
+        renewed=kin.renewed,
         horizon_days=settings.timeline.horizon_days,
         total_band=trained.total_band,
         draws=settings.promotion.bootstrap_draws,
@@ -145,16 +146,10 @@ def _keeping_heads(champion: Champion | None, trained: Trained, decision: promot
     """
     if champion is None:
         return decision
-    # By its metrics and not by its heads' names: spend may be the two-part model's alone.
-    had = ["spend"] if champion.document["ladder"][0]["metrics"]["spend_gini"] is not None else []
-    has = ["spend"] if trained.ladder[0]["metrics"]["spend_gini"] is not None else []
-    refused = trained.data["targets_refused"]
-    had += [name for name in champion.document.get("targets", {}) if name in refused]
-    for name in (n for n in had if n not in (*has, *trained.targets)):
-        told = refused.get(name, f"its config has no target '{name}'")
-        why = f"Not promoted: the champion predicts {name} and this run cannot: {told}"
-        lost = promotion.Check(f"predicts_{name}", False, True, why)
-        decision = replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
+    now = {"ladder": trained.ladder, "data": trained.data, "targets": trained.targets}
+    for check in succession.lost(champion.document, now):
+        why = f"Not promoted: {check.text}."
+        decision = replace(decision, promote=False, why=why, checks=(*decision.checks, check))
     return decision
 
 
@@ -169,7 +164,9 @@ def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, 
     return [trained.ladder[0], {"rung": CURRENT, "metrics": found}, *trained.ladder[1:]]
 
 
-def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(
+    trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]], champion: Champion | None
+) -> dict[str, Any]:
     return {
         "run_id": None,
         "model_version": None,
@@ -178,6 +175,8 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
         "already_champion": False,
         "why": decision.why,
         "checks": [asdict(c) for c in decision.checks],
+        "compared_with": champion.version if champion else None,
+        "total_band": list(trained.total_band) if trained.total_band else None,
         "plan": trained.plan.rows(),
         "plan_note": trained.plan.note,
         "data": trained.data,
@@ -187,9 +186,7 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
     }
 
 
-def _record(
-    settings: config.Config, trained: Trained, document: dict[str, Any], champion: Champion | None, say: Say
-) -> dict[str, Any]:
+def _record(settings: config.Config, trained: Trained, document: dict[str, Any], say: Say) -> dict[str, Any]:
     """Save the bundle, log and register the run, and promote and publish where the verdict says so."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "bundle"
@@ -203,7 +200,19 @@ def _record(
         tracking.keep_document(settings, run_id, document | {"promoted": False})
         if document["promoted"]:
             say("promoting and publishing")
-            tracking.promote(settings, version, document["why"], champion.version if champion else None)
+            _crown(settings, document, folder)
             tracking.keep_document(settings, run_id, document)
-            publish.publish(folder, settings.bundles_folder)
     return document
+
+
+def _crown(settings: config.Config, document: dict[str, Any], folder: Path) -> None:
+    """Promote and publish; where another training was faster, judge again against the champion that it made."""
+    version = int(document["model_version"])
+    try:
+        succession.crown(settings, version, folder, document["why"], document["compared_with"])
+    except succession.UnpublishedError:
+        tracking.keep_document(settings, document["run_id"], document)  # champion all the same
+        raise
+    except tracking.OvertakenError:
+        found = succession.promote(settings, str(version))
+        document |= {key: found[key] for key in ("promoted", "why", "checks")} | {"compared_with": found["over"]}

@@ -1,0 +1,107 @@
+"""The commands about who is champion: promote, rollback, history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from churn_clv import config
+from churn_clv.cli import _show
+from churn_clv.cli._show import out
+from churn_clv.cli._work import NOT_PROMOTED, Configs, Json
+from churn_clv.errors import UserError
+
+Run = Annotated[str, typer.Argument(help="A version, a run id or its beginning, or champion or challenger.")]
+
+
+def promote(
+    run: Run,
+    configs: Configs,
+    force: Annotated[bool, typer.Option("--force", help="Though it loses; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Kept in the history.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a stored run champion and publish it, where it passes the rules against the champion of now."""
+    from churn_clv import succession
+
+    run_first(run)
+    document = succession.promote(config.load(*configs), run, reason, force)
+    _show.answer(document, as_json, print_promotion)
+    if not document["promoted"]:
+        raise typer.Exit(NOT_PROMOTED)
+
+
+def rollback(
+    configs: Configs,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")],
+    to: Annotated[int | None, typer.Option(help="A former champion's version; default: the one before.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the champion before this one champion again and publish its bundle."""
+    from churn_clv import succession
+
+    document = succession.rollback(config.load(*configs), reason, to)
+    _show.answer(document, as_json, print_rollback)
+
+
+def history(configs: Configs, as_json: Json = False) -> None:
+    """Tell who became champion, when, over whom, by whom and why."""
+    from churn_clv import succession
+
+    document = succession.history(config.load(*configs))
+    _show.answer(document, as_json, print_history)
+
+
+def run_first(*runs: str) -> None:
+    """Runs come before the configs; whoever turns it round is told so."""
+    for run in runs:
+        if run.lower().endswith((".yaml", ".yml")) or Path(run).is_file():
+            raise UserError(f"'{run}' stands where a run is expected: runs come first, then the config files.")
+
+
+# --- how it is shown ---------------------------------------------------------------------------------
+def print_promotion(document: Mapping[str, Any]) -> None:
+    out.print(escape(document["why"].replace("; ", "\n  ")))
+    if document["promoted"]:
+        over = f" over version {document['over']}" if document["over"] and not document["already_champion"] else ""
+        out.print(
+            f"version {document['version']} is champion{over}; bundle {document['bundle_version'][:16]} published"
+        )
+    else:
+        out.print(f'version {document["version"]} stays out. To overrule: --force --reason "...".')
+
+
+def print_rollback(document: Mapping[str, Any]) -> None:
+    out.print(
+        f"version {document['version']} is champion again, over version {document['over']}; bundle "
+        f"{document['bundle_version'][:16]} published"
+    )
+
+
+def print_history(document: Mapping[str, Any]) -> None:
+    """The moves as a table, their reasons below, then where things stand."""
+    moves = document["moves"]
+    if moves:
+        _show.print_rows(f"Champions of {document['model']}", [_row(i, move) for i, move in enumerate(moves, 1)])
+    for number, move in enumerate(moves, 1):
+        out.print(escape(f"{number}. {move['why']}"))
+    now = document["champion"]
+    out.print(f"champion: {f'version {now}' if now else 'none yet'}")
+    if document["unrecorded"]:
+        out.print(
+            f"[bold]not on record[/]: the alias was moved to version {now} outside churn-clv, or before it kept one"
+        )
+    if not document["in_step"]:
+        out.print(f"[bold]the service's folder does not hold version {now}[/]: run `churn-clv publish`")
+
+
+def _row(number: int, move: Mapping[str, Any]) -> dict[str, str]:
+    what = ("forced " if move["forced"] else "") + move["move"] + ("" if move["happened"] else " (broke off)")
+    return {
+        "": str(number), "at (UTC)": move["at"][:19].replace("T", " "), "move": what, "version": str(move["version"]),
+        "over": _show.cell(move["over"]), "by": move["who"], "bundle": move["bundle"][:8],
+    }  # fmt: skip
