@@ -27,8 +27,9 @@ PASSED = {"name": "recency_rule.churn_auroc", "passed": True, "required": True, 
           "lead": 0.1, "low": 0.05, "high": 0.15}  # fmt: skip
 FAILED = PASSED | {"passed": False, "text": "recency_rule is not shown to be beaten"}
 PLAN = [
-    {"role": "train", "cutoff": "2024-02-05", "label_ends": "2024-03-04"},
-    {"role": "test", "cutoff": "2024-03-04", "label_ends": "2024-04-01"},
+    {"role": "judged refit", "labels_end": "2024-03-04"},
+    {"role": "test", "labels_end": "2024-04-01"},
+    {"role": "shipped refit", "labels_end": "2024-06-03"},
 ]
 
 

@@ -94,6 +94,7 @@ def _incumbent(
         return None
     same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
     if same_key and _same_data(champion, log):
+        succession.check_judged(champion.run_id, champion.document, champion.oot)
         return champion.oot
     if not _same_code(champion):
         say("the champion's code is not this one: on newer data it cannot be run again")

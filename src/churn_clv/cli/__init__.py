@@ -35,6 +35,7 @@ for command in (
     _log.advise,
     _lab.train,
     _lab.backtest,
+    _champion.compare,
     _champion.promote,
     _champion.rollback,
     _champion.history,

@@ -1,4 +1,4 @@
-"""The commands about who is champion: promote, rollback, history."""
+"""The commands about who is champion: compare, promote, rollback, history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from churn_clv import config
+from churn_clv import config, wording
 from churn_clv.cli import _show
 from churn_clv.cli._show import out
 from churn_clv.cli._work import NOT_PROMOTED, Configs, Json
@@ -56,6 +56,21 @@ def history(configs: Configs, as_json: Json = False) -> None:
     _show.answer(document, as_json, print_history)
 
 
+def compare(
+    run_a: Run,
+    run_b: Run,
+    configs: Configs,
+    folder: Annotated[Path | None, typer.Option("--out", help="Page, picture; default: <out>/comparison/...")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two stored runs on the customers both predicted: who is ahead, who would move, with how much money."""
+    from churn_clv import contest
+
+    run_first(run_a, run_b)
+    document = contest.run(config.load(*configs), run_a, run_b, folder)
+    _show.answer(document, as_json, print_contest)
+
+
 def run_first(*runs: str) -> None:
     """Runs come before the configs; whoever turns it round is told so."""
     for run in runs:
@@ -80,6 +95,37 @@ def print_rollback(document: Mapping[str, Any]) -> None:
         f"version {document['version']} is champion again, over version {document['over']}; bundle "
         f"{document['bundle_version'][:16]} published"
     )
+
+
+def print_contest(document: Mapping[str, Any]) -> None:
+    """The runs, the metrics, who moves, and what differs between the two."""
+    from churn_clv.contest import basis, moves
+
+    _show.print_rows("A and B", [_run(document, who) for who in "ab"])
+    _show.print_rows("\nB against A", [_metric(one) for one in document["metrics"]])
+    for line in moves(document):
+        out.print(escape(line))
+    for one in document["settings"]:
+        out.print(escape(f"{one['key']}: {one['a']} in A, {one['b']} in B"))
+    out.print(escape(basis(document)))
+    out.print(f"page: {document['page']}, also with run {document['attached_to']}")
+
+
+def _run(document: Mapping[str, Any], who: str) -> dict[str, str]:
+    run = document[who]
+    return {
+        "": who.upper(), "version": _show.cell(run["version"]), "alias": ", ".join(run["aliases"]) or "-",
+        "run": run["run_id"], "recipe": str(run["recipe_hash"])[:8], "data": str(run["fingerprint"])[:8],
+    }  # fmt: skip
+
+
+def _metric(one: Mapping[str, Any]) -> dict[str, str]:
+    name = one["metric"]
+    return {
+        "metric": wording.METRICS[name].title, "A": wording.number(name, one["a"]), "B": wording.number(name, one["b"]),
+        "B - A": f"{one['difference']:+.4g}", "95% interval": f"{one['low']:+.4g} to {one['high']:+.4g}",
+        "verdict": f"{one['better'].upper()} is ahead" if one["better"] else "not told apart",
+    }  # fmt: skip
 
 
 def print_history(document: Mapping[str, Any]) -> None:

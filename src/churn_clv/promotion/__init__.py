@@ -20,7 +20,17 @@ from churn_clv import metrics, timeline
 from churn_clv.comparison import LOSSES, Lead, Party, Question, Rows, leads
 from churn_clv.promotion._frames import RungPredictions, matched, party_of, party_of_rung, rows_of
 
-__all__ = ["INCUMBENT", "Check", "Decision", "RungPredictions", "decide", "of_checks", "with_checks"]
+__all__ = [
+    "INCUMBENT",
+    "Check",
+    "Decision",
+    "RungPredictions",
+    "decide",
+    "of_checks",
+    "party_of",
+    "rows_of",
+    "with_checks",
+]
 
 INCUMBENT = "incumbent."  # the names of checks against the incumbent begin so; the others stand without it
 SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")

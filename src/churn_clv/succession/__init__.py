@@ -14,9 +14,21 @@ from churn_clv import publish, tracking
 from churn_clv.bundle import load_bundle
 from churn_clv.config import Config
 from churn_clv.errors import UserError
+from churn_clv.succession._judged import check_judged
 from churn_clv.succession._verdict import Kinship, judge, kinship, lost
 
-__all__ = ["Kinship", "UnpublishedError", "crown", "history", "judge", "kinship", "lost", "promote", "rollback"]
+__all__ = [
+    "Kinship",
+    "UnpublishedError",
+    "check_judged",
+    "crown",
+    "history",
+    "judge",
+    "kinship",
+    "lost",
+    "promote",
+    "rollback",
+]
 
 
 class UnpublishedError(UserError):
@@ -72,6 +84,9 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
         why = f"Already champion: version {mine.version}."
         return known | _outcome(True, why, champion.version, sha, already=True)
     tracking.check_same_question(settings)
+    check_judged(mine.run_id, mine.document, mine.oot)
+    if champion:
+        check_judged(champion.run_id, champion.document, champion.oot)
     decision = judge(settings, mine, champion)
     over = champion.version if champion else None
     checks = [asdict(check) for check in decision.checks]

@@ -6,7 +6,8 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 
 from churn_clv.tracking import quiet as quiet
 from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
-from churn_clv.tracking.question import check_same_question
+from churn_clv.tracking.question import TAG as QUESTION
+from churn_clv.tracking.question import check_same_question, differences
 from churn_clv.tracking.registry import (
     CHAMPION,
     Champion,
@@ -25,6 +26,7 @@ from churn_clv.tracking.stored import Stored, attach, find
 __all__ = [
     "CHAMPION",
     "PROMOTE",
+    "QUESTION",
     "ROLLBACK",
     "Champion",
     "Move",
@@ -35,6 +37,7 @@ __all__ = [
     "champion",
     "check_same_question",
     "code_version",
+    "differences",
     "fetch",
     "find",
     "history",
