@@ -60,7 +60,9 @@ def _metrics(axes: Axes, found: Sequence[Mapping[str, Any]]) -> None:
 def _cloud(axes: Axes, document: Mapping[str, Any], both: pl.DataFrame) -> None:
     """Every customer by both runs' churn probability, with the bands' edges."""
     a, b = both["churn_a"].to_numpy(), both["churn_b"].to_numpy()
-    drawn = axes.hexbin(a, b, gridsize=45, extent=(0, 1, 0, 1), cmap="Blues", norm=LogNorm(vmin=0.3), mincnt=1, linewidths=0.1)
+    drawn = axes.hexbin(
+        a, b, gridsize=45, extent=(0, 1, 0, 1), cmap="Blues", norm=LogNorm(vmin=0.3), mincnt=1, linewidths=0.1
+    )
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
     if document["bands"]:
         first, second = document["bands"]["edges"]

@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from churn_clv import bundle, config, promotion, publish, succession, tracking, training
+from churn_clv import bundle, config, promotion, publish, succession, tracking, training, unsent
+from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
@@ -194,16 +195,51 @@ def _record(settings: config.Config, trained: Trained, document: dict[str, Any],
         sha = bundle.save(trained.bundle, folder)
         bundle.load_bundle(folder)  # what cannot be loaded again is never registered
         say("recording the run in MLflow")
-        run_id = tracking.log_run(settings, trained, document | {"bundle_version": sha}, folder)
-        version = tracking.register(settings, run_id, folder)
-        document |= {"run_id": run_id, "model_version": str(version), "bundle_version": sha}
-        # Until the alias has moved the stored document says that it has not.
-        tracking.keep_document(settings, run_id, document | {"promoted": False})
+        document |= {"bundle_version": sha}
+        run_id, version = _registered(settings, trained, document, folder)
+        document |= {"run_id": run_id, "model_version": str(version)}
         if document["promoted"]:
             say("promoting and publishing")
             _crown(settings, document, folder)
             tracking.keep_document(settings, run_id, document)
     return document
+
+
+def _registered(settings: config.Config, trained: Trained, document: dict[str, Any], folder: Path) -> tuple[str, int]:
+    """Record and register the run; what the store cannot take is kept on disk, for ``churn-clv sync`` to send later.
+
+    Hours of training are not lost to a server that went away meanwhile, nor to whoever stops waiting for it.
+    """
+    run_id = None
+    try:
+        tracking.prepare(settings)
+        run_id = tracking.log_run(settings, trained, document, folder)
+        version = tracking.register(settings, run_id, folder)
+        # Until the alias has moved the stored document says that it has not.
+        told = {"run_id": run_id, "model_version": str(version), "promoted": False}
+        tracking.keep_document(settings, run_id, document | told)
+        return run_id, version
+    except (Exception, KeyboardInterrupt) as error:
+        reason = _first_line(error)
+        try:
+            place = unsent.keep(settings, trained, document, folder, run_id)
+        except Exception as second:
+            raise UserError(
+                f"the run could not be recorded ({reason}), nor kept under {settings.out}/{unsent.FOLDER} "
+                f"({_first_line(second)}). Mend what is said, then train again."
+            ) from error
+        kept = f"the run is kept in {place}. Once the store can be written, `churn-clv sync CONFIG...` sends it."
+        if isinstance(error, (*tracking.STORE_ERRORS, UserError)):
+            raise UserError(f"the tracking store did not take the run ({reason}); {kept}") from error
+        error.add_note(kept)
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    """What was at the bottom of it: a store's own words wrap the refused connection or the full disk."""
+    while not isinstance(error, UserError) and (deeper := error.__cause__ or error.__context__):
+        error = deeper
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _crown(settings: config.Config, document: dict[str, Any], folder: Path) -> None:
@@ -217,3 +253,8 @@ def _crown(settings: config.Config, document: dict[str, Any], folder: Path) -> N
     except tracking.OvertakenError:
         found = succession.promote(settings, str(version))
         document |= {key: found[key] for key in ("promoted", "why", "checks")} | {"compared_with": found["over"]}
+    except tracking.STORE_ERRORS as error:
+        raise UserError(
+            f"the run is recorded, and registered as version {version}, but it was not promoted: {_first_line(error)} "
+            f"Once the store can be written, `churn-clv promote {version} CONFIG...` goes on."
+        ) from error

@@ -39,6 +39,7 @@ for command in (
     _champion.promote,
     _champion.rollback,
     _champion.history,
+    _champion.sync,
     _ahead.forecast,
     _serve.publish,
     _serve.score,

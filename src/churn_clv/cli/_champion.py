@@ -1,4 +1,4 @@
-"""The commands about who is champion: compare, promote, rollback, history."""
+"""The commands about who is champion: compare, promote, rollback, history, sync."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from churn_clv import config, wording
 from churn_clv.cli import _show
 from churn_clv.cli._show import out
-from churn_clv.cli._work import NOT_PROMOTED, Configs, Json
+from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, timed
 from churn_clv.errors import UserError
 
 Run = Annotated[str, typer.Argument(help="A version, a run id or its beginning, or champion or challenger.")]
@@ -71,6 +71,15 @@ def compare(
     _show.answer(document, as_json, print_contest)
 
 
+def sync(configs: Configs, as_json: Json = False) -> None:
+    """Send the runs that the tracking store could not take when they ended."""
+    from churn_clv import unsent
+
+    settings = config.load(*configs)
+    document = timed(lambda say: unsent.send(settings, say))
+    _show.answer(document, as_json, print_sent)
+
+
 def run_first(*runs: str) -> None:
     """Runs come before the configs; whoever turns it round is told so."""
     for run in runs:
@@ -126,6 +135,17 @@ def _metric(one: Mapping[str, Any]) -> dict[str, str]:
         "B - A": f"{one['difference']:+.4g}", "95% interval": f"{one['low']:+.4g} to {one['high']:+.4g}",
         "verdict": f"{one['better'].upper()} is ahead" if one["better"] else "not told apart",
     }  # fmt: skip
+
+
+def print_sent(document: Mapping[str, Any]) -> None:
+    for one in document["sent"]:
+        verdict = "promoted" if one["promoted"] else "not promoted"
+        out.print(f"run {one['run_id']} is version {one['model_version']}, {verdict}")
+        out.print(escape(one["why"].replace("; ", "\n  ")))
+    if not document["sent"]:
+        out.print("Nothing to send.")
+    if document["left"]:
+        out.print(f"{document['left']} kept run(s) of other models are left: sync with their config.")
 
 
 def print_history(document: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 """
 
 from churn_clv.tracking import quiet as quiet
+from churn_clv.tracking.kept import keep_run, send_run, version_of_run
 from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
 from churn_clv.tracking.question import TAG as QUESTION
 from churn_clv.tracking.question import check_same_question, differences
@@ -20,7 +21,7 @@ from churn_clv.tracking.registry import (
     register,
 )
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
-from churn_clv.tracking.store import prepare
+from churn_clv.tracking.store import STORE_ERRORS, prepare
 from churn_clv.tracking.stored import Stored, attach, find
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PROMOTE",
     "QUESTION",
     "ROLLBACK",
+    "STORE_ERRORS",
     "Champion",
     "Move",
     "OvertakenError",
@@ -42,6 +44,7 @@ __all__ = [
     "find",
     "history",
     "keep_document",
+    "keep_run",
     "keyed_predictions",
     "line",
     "log_backtest",
@@ -49,4 +52,6 @@ __all__ = [
     "prepare",
     "promote",
     "register",
+    "send_run",
+    "version_of_run",
 ]

@@ -23,7 +23,7 @@ from churn_clv.bundle import BundleError, verify
 from churn_clv.config import Config
 from churn_clv.errors import UserError, nearest
 from churn_clv.publish import is_whole, keep
-from churn_clv.tracking import moves, question
+from churn_clv.tracking import moves, owner, question
 from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS, code_version
 from churn_clv.tracking.store import connect, locked
 
@@ -88,7 +88,11 @@ def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
     tags = {key: run.data.tags[key] for key in KEPT_TAGS if key in run.data.tags}
     tags |= {"bundle_sha256": sha, question.TAG: question.tags(config)[question.TAG]}
     logged = client.create_logged_model(
-        run.info.experiment_id, name="bundle", source_run_id=run_id, tags=tags, model_type="churn_clv bundle"
+        run.info.experiment_id,
+        name="bundle",
+        source_run_id=run_id,
+        tags=tags | owner.tags(),
+        model_type="churn_clv bundle",
     )
     with _finalized(client, logged.model_id), TemporaryDirectory() as draft:
         described = Model(run_id=run_id, model_id=logged.model_id)
