@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,27 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_folder: Path) -> bundle.Bundle:
     """The same bundle, loaded."""
     return bundle.load_bundle(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables in SQLite, made once: the migrations take seconds."""
+    from churn_clv import config, tracking
+
+    out = tmp_path_factory.mktemp("database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        tracking.prepare(config.from_dict({"dataset": "none", "out": str(out)}))
+    return out / "mlflow.db"
+
+
+@pytest.fixture
+def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ``out`` folder with a fresh copy of that database, and no setting of the environment's."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "CHURN_CLV_ID_KEY", "CHURN_CLV_BUNDLES"):
+        monkeypatch.delenv(name, raising=False)
+    out = tmp_path / "out"
+    out.mkdir()
+    with closing(sqlite3.connect(empty_database)) as old, closing(sqlite3.connect(out / "mlflow.db")) as new:
+        old.backup(new)
+    return out

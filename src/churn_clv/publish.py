@@ -8,6 +8,7 @@ hash, so doing it twice, or twice at once, changes nothing.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -32,6 +33,20 @@ def publish(bundle_folder: str | Path, bundles_root: str | Path) -> str:
     if _read(Path(bundles_root) / CURRENT) != sha:
         _replace_text(Path(bundles_root) / CURRENT, sha + "\n")
     return sha
+
+
+def make_ready(bundle_folder: str | Path, bundles_root: str | Path) -> None:
+    """All of a publish that can fail, short of making it current: the copy, and room beside CURRENT to write another.
+
+    Raises OSError where the folder cannot be written, BundleError where the bundle is damaged.
+    """
+    sha, current_file = keep(bundle_folder, bundles_root).name, Path(bundles_root) / CURRENT
+    if current_file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(current_file))
+    handle, name = tempfile.mkstemp(prefix=_HIDDEN, dir=bundles_root)
+    with contextlib.closing(os.fdopen(handle, "w", encoding="ascii")) as probe:
+        Path(name).unlink()
+        probe.write(sha)
 
 
 def check_owner(settings: config.Config) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import polars as pl
 import yaml
 
-from churn_clv import bundle, config, promotion, publish, tracking, training
+from churn_clv import bundle, config, promotion, publish, succession, tracking, training, unsent
+from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
@@ -30,8 +31,8 @@ CURRENT = "current_champion"
 def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, targets,
-    trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, compared_with, total_band,
+    plan, data, ladder, targets, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
@@ -56,8 +57,8 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     if champion and incumbent is None:
         told = f"version {champion.version} is champion, by code that is not here, so the rungs alone decide"
         decision = replace(decision, why=decision.why.replace("there is no incumbent", told))
-    document = _document(trained, decision, _ladder(trained, incumbent))
-    return _record(settings, trained, document, champion, say)
+    document = _document(trained, decision, _ladder(trained, incumbent), champion)
+    return _record(settings, trained, document, say)
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
@@ -94,6 +95,7 @@ def _incumbent(
         return None
     same_key = champion.tags.get("id_key") == key_name(id_key(settings.out))
     if same_key and _same_data(champion, log):
+        succession.check_judged(champion.run_id, champion.document, champion.oot)
         return champion.oot
     if not _same_code(champion):
         say("the champion's code is not this one: on newer data it cannot be run again")
@@ -119,18 +121,19 @@ def _decide(
         )
         for name, r in trained.rungs.items()
     }
-    then = dt.date.fromisoformat(champion.document["data"]["ends"]) if champion else log.ends
-    newer = champion is not None and (log.ends > then or not _same_code(champion))
-    # The recipe of churned and spend, which alone are compared; other targets come and go without a contest.
-    same = champion is not None and champion.tags.get("core_hash") == settings.core_hash
-    others = same and champion is not None and not _same_recipe(champion, settings) and log.ends >= then
+    kin = succession.Kinship(False, False, "")
+    if champion:
+        code = {"code_hash": tracking.code_version()[1]}
+        own = {"recipe_hash": settings.recipe_hash, "core_hash": settings.core_hash} | code
+        then = dt.date.fromisoformat(champion.document["data"]["ends"])
+        kin = succession.kinship(own, champion.tags, log.ends, then)
     return promotion.decide(
         mine,
         incumbent,
         rungs,
-        same_recipe=same,
-        newer_data=newer or others,
-        renewed="with other targets beside churned and spend" if others else "on newer data",
+        same_recipe=kin.same_recipe,
+        newer_data=kin.newer,
+        renewed=kin.renewed,
         horizon_days=settings.timeline.horizon_days,
         total_band=trained.total_band,
         draws=settings.promotion.bootstrap_draws,
@@ -145,16 +148,10 @@ def _keeping_heads(champion: Champion | None, trained: Trained, decision: promot
     """
     if champion is None:
         return decision
-    # By its metrics and not by its heads' names: spend may be the two-part model's alone.
-    had = ["spend"] if champion.document["ladder"][0]["metrics"]["spend_gini"] is not None else []
-    has = ["spend"] if trained.ladder[0]["metrics"]["spend_gini"] is not None else []
-    refused = trained.data["targets_refused"]
-    had += [name for name in champion.document.get("targets", {}) if name in refused]
-    for name in (n for n in had if n not in (*has, *trained.targets)):
-        told = refused.get(name, f"its config has no target '{name}'")
-        why = f"Not promoted: the champion predicts {name} and this run cannot: {told}"
-        lost = promotion.Check(f"predicts_{name}", False, True, why)
-        decision = replace(decision, promote=False, why=f"{why}.", checks=(*decision.checks, lost))
+    now = {"ladder": trained.ladder, "data": trained.data, "targets": trained.targets}
+    for check in succession.lost(champion.document, now):
+        why = f"Not promoted: {check.text}."
+        decision = replace(decision, promote=False, why=why, checks=(*decision.checks, check))
     return decision
 
 
@@ -169,7 +166,9 @@ def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, 
     return [trained.ladder[0], {"rung": CURRENT, "metrics": found}, *trained.ladder[1:]]
 
 
-def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(
+    trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]], champion: Champion | None
+) -> dict[str, Any]:
     return {
         "run_id": None,
         "model_version": None,
@@ -178,6 +177,8 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
         "already_champion": False,
         "why": decision.why,
         "checks": [asdict(c) for c in decision.checks],
+        "compared_with": champion.version if champion else None,
+        "total_band": list(trained.total_band) if trained.total_band else None,
         "plan": trained.plan.rows(),
         "plan_note": trained.plan.note,
         "data": trained.data,
@@ -187,23 +188,73 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
     }
 
 
-def _record(
-    settings: config.Config, trained: Trained, document: dict[str, Any], champion: Champion | None, say: Say
-) -> dict[str, Any]:
+def _record(settings: config.Config, trained: Trained, document: dict[str, Any], say: Say) -> dict[str, Any]:
     """Save the bundle, log and register the run, and promote and publish where the verdict says so."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "bundle"
         sha = bundle.save(trained.bundle, folder)
         bundle.load_bundle(folder)  # what cannot be loaded again is never registered
         say("recording the run in MLflow")
-        run_id = tracking.log_run(settings, trained, document | {"bundle_version": sha}, folder)
-        version = tracking.register(settings, run_id, folder)
-        document |= {"run_id": run_id, "model_version": str(version), "bundle_version": sha}
-        # Until the alias has moved the stored document says that it has not.
-        tracking.keep_document(settings, run_id, document | {"promoted": False})
+        document |= {"bundle_version": sha}
+        run_id, version = _registered(settings, trained, document, folder)
+        document |= {"run_id": run_id, "model_version": str(version)}
         if document["promoted"]:
             say("promoting and publishing")
-            tracking.promote(settings, version, document["why"], champion.version if champion else None)
+            _crown(settings, document, folder)
             tracking.keep_document(settings, run_id, document)
-            publish.publish(folder, settings.bundles_folder)
     return document
+
+
+def _registered(settings: config.Config, trained: Trained, document: dict[str, Any], folder: Path) -> tuple[str, int]:
+    """Record and register the run; what the store cannot take is kept on disk, for ``churn-clv sync`` to send later.
+
+    Hours of training are not lost to a server that went away meanwhile, nor to whoever stops waiting for it.
+    """
+    run_id = None
+    try:
+        tracking.prepare(settings)
+        run_id = tracking.log_run(settings, trained, document, folder)
+        version = tracking.register(settings, run_id, folder)
+        # Until the alias has moved the stored document says that it has not.
+        told = {"run_id": run_id, "model_version": str(version), "promoted": False}
+        tracking.keep_document(settings, run_id, document | told)
+        return run_id, version
+    except (Exception, KeyboardInterrupt) as error:
+        reason = _first_line(error)
+        try:
+            place = unsent.keep(settings, trained, document, folder, run_id)
+        except Exception as second:
+            raise UserError(
+                f"the run could not be recorded ({reason}), nor kept under {settings.out}/{unsent.FOLDER} "
+                f"({_first_line(second)}). Mend what is said, then train again."
+            ) from error
+        kept = f"the run is kept in {place}. Once the store can be written, `churn-clv sync CONFIG...` sends it."
+        if isinstance(error, (*tracking.STORE_ERRORS, UserError)):
+            raise UserError(f"the tracking store did not take the run ({reason}); {kept}") from error
+        error.add_note(kept)
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    """What was at the bottom of it: a store's own words wrap the refused connection or the full disk."""
+    while not isinstance(error, UserError) and (deeper := error.__cause__ or error.__context__):
+        error = deeper
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _crown(settings: config.Config, document: dict[str, Any], folder: Path) -> None:
+    """Promote and publish; where another training was faster, judge again against the champion that it made."""
+    version = int(document["model_version"])
+    try:
+        succession.crown(settings, version, folder, document["why"], document["compared_with"])
+    except succession.UnpublishedError:
+        tracking.keep_document(settings, document["run_id"], document)  # champion all the same
+        raise
+    except tracking.OvertakenError:
+        found = succession.promote(settings, str(version))
+        document |= {key: found[key] for key in ("promoted", "why", "checks")} | {"compared_with": found["over"]}
+    except tracking.STORE_ERRORS as error:
+        raise UserError(
+            f"the run is recorded, and registered as version {version}, but it was not promoted: {_first_line(error)} "
+            f"Once the store can be written, `churn-clv promote {version} CONFIG...` goes on."
+        ) from error

@@ -2,61 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import numpy as np
 import polars as pl
 import pytest
+from world import DAY, World, rung
 
 from churn_clv import metrics, promotion
 from churn_clv.errors import UserError
 from churn_clv.promotion import Decision, RungPredictions, decide
 
-DAY = dt.date(2024, 3, 4)
 NO_RUNGS: dict[str, RungPredictions] = {}
-
-
-class World:
-    """Customers with a known risk and mean spend; recipes see them through noise of their own."""
-
-    def __init__(self, customers: int = 1500, cutoffs: int = 1, seed: int = 0, step: int = 14) -> None:
-        self.random = np.random.default_rng(seed)
-        n = customers * cutoffs
-        taste = np.tile(self.random.normal(0, 1.2, customers), cutoffs)
-        self.logit = -0.7 + taste + self.random.normal(0, 0.3, n)
-        self.mean = np.exp(3.5 - 0.8 * taste + self.random.normal(0, 0.2, n))
-        churned = self.random.random(n) < 1 / (1 + np.exp(-self.logit))
-        gamma = self.random.gamma(1.5, self.mean / 1.5 / (1 - 1 / (1 + np.exp(-self.logit))))
-        self.frame = pl.DataFrame(
-            {
-                "customer_key": np.tile([f"c{i:05d}" for i in range(customers)], cutoffs),
-                "cutoff": [DAY + dt.timedelta(days=step * k) for k in range(cutoffs) for _ in range(customers)],
-                "churned": churned,
-                "spend": np.where(churned, 0.0, gamma),
-            }
-        )
-
-    def recipe(self, noise: float, stretch: float = 1.0) -> pl.DataFrame:
-        """Predictions as good as ``noise`` leaves them; ``stretch`` spoils the calibration."""
-        n = self.frame.height
-        logit = stretch * (self.logit + self.random.normal(0, noise, n)) / (1 + noise**2 / 3)
-        spend = self.mean * np.exp(self.random.normal(0, noise, n) - noise**2 / 2)
-        return self.frame.with_columns(churn_probability=1 / (1 + np.exp(-logit)), expected_spend=spend)
-
-    def rungs(self, noise: float = 1.5, logistic_noise: float = 0.8) -> dict[str, RungPredictions]:
-        """The three rungs of the ladder; the last horizon's spend is 0 for some."""
-        n = self.frame.height
-        spent = np.where(self.random.random(n) < 0.3, 0.0, self.mean * self.random.gamma(1.0, 1.0, n))
-        logistic = self.recipe(logistic_noise)["churn_probability"].to_numpy()
-        return {
-            "recency_rule": _rung(self.logit + self.random.normal(0, noise, n)),
-            "last_horizon_spend": {"churn_score": None, "churn_is_probability": False, "spend": spent},
-            "logistic": _rung(logistic, True),
-        }
-
-
-def _rung(score: np.ndarray, probability: bool = False) -> RungPredictions:
-    return {"churn_score": score, "churn_is_probability": probability, "spend": None}
 
 
 def _check(decision: Decision, name: str) -> promotion.Check:
@@ -203,7 +158,7 @@ def test_customers_are_resampled_with_all_their_cutoffs() -> None:
 def test_intervals_widen_with_what_is_compared_at_once() -> None:
     world = World(1000)
     mine = world.recipe(0.2)
-    many = {f"logistic_{k}": _rung(world.recipe(0.5)["churn_probability"].to_numpy(), True) for k in range(8)}
+    many = {f"logistic_{k}": rung(world.recipe(0.5)["churn_probability"].to_numpy(), True) for k in range(8)}
     alone = _check(decide(mine, None, {"logistic_0": many["logistic_0"]}, draws=1000), "logistic_0.churn_log_loss")
     among = _check(decide(mine, None, many, draws=1000), "logistic_0.churn_log_loss")
     ratio = (among.high - among.low) / (alone.high - alone.low)  # type: ignore[operator]
@@ -246,14 +201,14 @@ def test_a_rung_that_is_ahead_stops_the_promotion() -> None:
 def test_a_rung_as_good_as_the_challenger_does_not() -> None:
     world = World(2000)
     mine = world.recipe(0.3)
-    rungs = world.rungs() | {"logistic": _rung(mine["churn_probability"].to_numpy(), True)}
+    rungs = world.rungs() | {"logistic": rung(mine["churn_probability"].to_numpy(), True)}
     assert decide(mine, None, rungs, draws=300).promote
 
 
 def test_the_recency_rule_must_be_beaten_not_met() -> None:
     world = World(2000)
     mine = world.recipe(0.3)
-    rungs = world.rungs() | {"recency_rule": _rung(mine["churn_probability"].to_numpy())}
+    rungs = world.rungs() | {"recency_rule": rung(mine["churn_probability"].to_numpy())}
     decision = decide(mine, None, rungs, draws=300)
     assert not decision.promote
     assert "recency_rule is not shown to be beaten on churn_auroc" in decision.why
@@ -282,8 +237,8 @@ def test_overconfidence_is_refused_unless_the_reference_is_as_bad() -> None:
     worse = world.recipe(0.1, stretch=2.5)
     against = decide(overconfident, worse, NO_RUNGS, draws=300)
     assert against.promote, against.why
-    rung = {"logistic": _rung(worse["churn_probability"].to_numpy(), True)}
-    assert decide(overconfident, None, rung, draws=300).promote
+    rungs = {"logistic": rung(worse["churn_probability"].to_numpy(), True)}
+    assert decide(overconfident, None, rungs, draws=300).promote
 
 
 def test_totals_are_judged_at_the_worst_cutoff() -> None:
@@ -328,4 +283,4 @@ def test_malformed_predictions_are_refused() -> None:
     with pytest.raises(ValueError, match="churn_probability: 1 of 20 values"):
         decide(good.with_columns(churn_probability=pl.Series([None, *[0.5] * 19])), None, NO_RUNGS)
     with pytest.raises(ValueError, match="rung recency_rule: 3 predictions for 20 rows"):
-        decide(good, None, {"recency_rule": _rung(np.ones(3))})
+        decide(good, None, {"recency_rule": rung(np.ones(3))})

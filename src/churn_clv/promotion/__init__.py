@@ -10,7 +10,7 @@ comparisons, and simultaneous over all that one question compares (the bootstrap
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -20,8 +20,19 @@ from churn_clv import metrics, timeline
 from churn_clv.comparison import LOSSES, Lead, Party, Question, Rows, leads
 from churn_clv.promotion._frames import RungPredictions, matched, party_of, party_of_rung, rows_of
 
-__all__ = ["Check", "Decision", "RungPredictions", "decide"]
+__all__ = [
+    "INCUMBENT",
+    "Check",
+    "Decision",
+    "RungPredictions",
+    "decide",
+    "of_checks",
+    "party_of",
+    "rows_of",
+    "with_checks",
+]
 
+INCUMBENT = "incumbent."  # the names of checks against the incumbent begin so; the others stand without it
 SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")
 MARGINS = {"churn_auroc": 0.005, "churn_average_precision": 0.01, "spend_gini": 0.01}  # how much lower still passes
 SLOPE_MARGIN = 0.1
@@ -105,6 +116,26 @@ def decide(
     independent = None if horizon_days is None else timeline.independent(rows.cutoffs, horizon_days)
     size = (len(rows.churned), int(rows.customers.max()) + 1, len(rows.cutoffs), independent, unmatched)
     return Decision(promote, f"{_verdict(checks, renewed)} {_basis(*size)}", tuple(checks), *size)
+
+
+def with_checks(decision: Decision, more: Iterable[Check], renewed: str = "on newer data") -> Decision:
+    """The decision with more conditions, each as binding as its own; those that it has already are left as they are."""
+    there = {check.name for check in decision.checks}
+    checks = (*decision.checks, *(check for check in more if check.name not in there))
+    size = (decision.rows, decision.customers, decision.cutoffs, decision.independent_cutoffs, decision.unmatched)
+    return replace(
+        decision,
+        promote=all(check.passed for check in checks if check.required),
+        why=f"{_verdict(checks, renewed)} {_basis(*size)}",
+        checks=checks,
+    )
+
+
+def of_checks(checks: Iterable[Check], challenger: pl.DataFrame) -> Decision:
+    """The verdict that stored checks give, judged on ``challenger``'s rows."""
+    rows = rows_of(challenger)
+    bare = Decision(False, "", (), len(rows.churned), int(rows.customers.max()) + 1, len(rows.cutoffs), None, 0)
+    return with_checks(bare, checks)
 
 
 # --- the rules ----------------------------------------------------------------------------------
@@ -195,7 +226,7 @@ def _verdict(checks: Sequence[Check], renewed: str) -> str:
     failed = [check.text for check in checks if check.required and not check.passed]
     if failed:
         return f"Not promoted: {'; '.join(failed)}."
-    rungs = "; ".join(c.text for c in checks if "." in c.name and not c.name.startswith("incumbent."))
+    rungs = "; ".join(c.text for c in checks if "." in c.name and not c.name.startswith(INCUMBENT))
     ahead = next((check for check in checks if check.name == "incumbent.ahead"), None)
     if ahead is None:
         start = "Promoted: there is no incumbent."

@@ -5,22 +5,53 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 """
 
 from churn_clv.tracking import quiet as quiet
-from churn_clv.tracking.question import check_same_question
-from churn_clv.tracking.registry import Champion, champion, fetch, promote, register
+from churn_clv.tracking.kept import keep_run, send_run, version_of_run
+from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
+from churn_clv.tracking.question import TAG as QUESTION
+from churn_clv.tracking.question import check_same_question, differences
+from churn_clv.tracking.registry import (
+    CHAMPION,
+    Champion,
+    OvertakenError,
+    bundle_of,
+    champion,
+    fetch,
+    history,
+    promote,
+    register,
+)
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
-from churn_clv.tracking.store import prepare
+from churn_clv.tracking.store import STORE_ERRORS, prepare
+from churn_clv.tracking.stored import Stored, attach, find
 
 __all__ = [
+    "CHAMPION",
+    "PROMOTE",
+    "QUESTION",
+    "ROLLBACK",
+    "STORE_ERRORS",
     "Champion",
+    "Move",
+    "OvertakenError",
+    "Stored",
+    "attach",
+    "bundle_of",
     "champion",
     "check_same_question",
     "code_version",
+    "differences",
     "fetch",
+    "find",
+    "history",
     "keep_document",
+    "keep_run",
     "keyed_predictions",
+    "line",
     "log_backtest",
     "log_run",
     "prepare",
     "promote",
     "register",
+    "send_run",
+    "version_of_run",
 ]

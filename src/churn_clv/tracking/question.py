@@ -58,13 +58,17 @@ def check_same_question(config: Config) -> None:
     name, way_out = config.registered_name, "Give this question its own name with model_name in the config."
     if PARTS not in model.tags:
         raise UserError(f"the registered model '{name}' was not made by churn-clv train. {way_out}")
-    there, here = json.loads(model.tags[PARTS]), parts(config)
-    differing = [f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in sorted(there | here)
-                 if there.get(key) != json.loads(json.dumps(here.get(key)))]  # fmt: skip
+    told = differences(json.loads(model.tags[PARTS]), json.loads(json.dumps(parts(config))))
     raise UserError(
         f"the registered model '{name}' answers another question, so the two cannot be compared "
-        f"({len(differing)} difference(s)):\n  " + "\n  ".join(differing) + f"\n{way_out}"
+        f"({len(told)} difference(s)):\n  " + "\n  ".join(told) + f"\n{way_out}"
     )
+
+
+def differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """What differs between the parts of two questions, a line each."""
+    return [f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here" for key in sorted(there | here)
+            if there.get(key) != here.get(key)]  # fmt: skip
 
 
 def registered(config: Config) -> RegisteredModel | None:

@@ -23,7 +23,7 @@ from churn_clv.bundle import BundleError, verify
 from churn_clv.config import Config
 from churn_clv.errors import UserError, nearest
 from churn_clv.publish import is_whole, keep
-from churn_clv.tracking import question
+from churn_clv.tracking import moves, owner, question
 from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS, code_version
 from churn_clv.tracking.store import connect, locked
 
@@ -34,6 +34,7 @@ REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
 Found = TypeVar("Found")
 LONGEST_VERSION = 9  # digits; longer numbers do not fit a store's integers
 MISSING = "RESOURCE_DOES_NOT_EXIST"
+MOST_WORDS = 5000
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ def champion(config: Config) -> Champion | None:
     Raises UserError where its run's artifacts are gone, BundleError where its bundle is damaged.
     """
     client = connect(config)
-    found = _by_alias(client, config.registered_name, CHAMPION)
+    found = by_alias(client, config.registered_name, CHAMPION)
     if found is None:
         return None
     with TemporaryDirectory() as folder:
         run = client.get_run(str(found.run_id))
-        document = _download(config, f"{run.info.artifact_uri}/{DOCUMENT}", Path(folder))
-        predictions = _download(config, f"{run.info.artifact_uri}/{PREDICTIONS}", Path(folder))
+        document = download(config, f"{run.info.artifact_uri}/{DOCUMENT}", Path(folder))
+        predictions = download(config, f"{run.info.artifact_uri}/{PREDICTIONS}", Path(folder))
         return Champion(
             version=int(found.version),
             run_id=str(found.run_id),
@@ -87,7 +88,11 @@ def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
     tags = {key: run.data.tags[key] for key in KEPT_TAGS if key in run.data.tags}
     tags |= {"bundle_sha256": sha, question.TAG: question.tags(config)[question.TAG]}
     logged = client.create_logged_model(
-        run.info.experiment_id, name="bundle", source_run_id=run_id, tags=tags, model_type="churn_clv bundle"
+        run.info.experiment_id,
+        name="bundle",
+        source_run_id=run_id,
+        tags=tags | owner.tags(),
+        model_type="churn_clv bundle",
     )
     with _finalized(client, logged.model_id), TemporaryDirectory() as draft:
         described = Model(run_id=run_id, model_id=logged.model_id)
@@ -102,29 +107,51 @@ def register(config: Config, run_id: str, bundle_folder: str | Path) -> int:
     return int(version.version)
 
 
-def promote(config: Config, version: int, why: str, over: int | None) -> None:
-    """Move the alias ``champion`` to ``version`` and keep ``why`` as its tag.
+class OvertakenError(UserError):
+    """Another version became champion while this one was compared with the former; the alias was not moved."""
 
-    ``over`` is the version it was compared with (None: there was no champion). Raises UserError where another has
-    become champion since, or where the version answers another question.
+
+def promote(
+    config: Config, version: int, why: str, over: int | None, move: str = moves.PROMOTE, forced: bool = False
+) -> None:
+    """Move the alias ``champion`` to ``version``, recording who, when, why and over whom (``history`` tells it).
+
+    ``over`` is the version it was compared with (None: there was no champion). Raises OvertakenError where another
+    has become champion since, UserError where the version answers another question.
     """
     client, name = connect(config), config.registered_name
     found = _version(client, name, str(version))
     if found.tags.get(question.TAG) != question.tags(config)[question.TAG]:
         raise UserError(f"version {version} of '{name}' answers another question than this config. Train again.")
     with locked(config):
-        reigning = _by_alias(client, name, CHAMPION)
+        reigning = by_alias(client, name, CHAMPION)
         now = int(reigning.version) if reigning else None
         if now not in (over, version):
-            raise UserError(
+            raise OvertakenError(
                 f"'{name}': version {now} became champion while this run was compared with {over or 'none'}. "
                 f"Train again to compare with it."
             )
-        client.set_model_version_tag(name, str(version), "why", why[:5000])
+        if now != version:
+            at = moves.next_instant(client.get_registered_model(name).tags)
+            sha = found.tags.get("bundle_sha256", "")
+            record = moves.Move(at, move, version, now, moves.who(), why[:MOST_WORDS], forced, sha)
+            moves.write(client, name, record)
+        client.set_model_version_tag(name, str(version), "why", why[:MOST_WORDS])
         client.set_registered_model_alias(name, CHAMPION, str(version))
-        challenger = _by_alias(client, name, CHALLENGER)
+        challenger = by_alias(client, name, CHALLENGER)
         if challenger is not None and int(challenger.version) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def history(config: Config) -> tuple[list[moves.Move], int | None]:
+    """Every recorded move of the alias ``champion``, oldest first, and the version where it stands now."""
+    client = connect(config)
+    model = question.registered(config)
+    if model is None:
+        return [], None
+    reigning = by_alias(client, config.registered_name, CHAMPION)
+    now = int(reigning.version) if reigning else None
+    return moves.told(model.tags, now), now
 
 
 def fetch(config: Config, version_or_alias: int | str = CHAMPION) -> Path:
@@ -137,6 +164,11 @@ def fetch(config: Config, version_or_alias: int | str = CHAMPION) -> Path:
     return _fetch(config, _version(client, config.registered_name, str(version_or_alias)))
 
 
+def bundle_of(config: Config, version: int) -> str | None:
+    """The sha256 of a version's bundle, as it was registered."""
+    return _version(connect(config), config.registered_name, str(version)).tags.get("bundle_sha256")
+
+
 def _fetch(config: Config, found: ModelVersion) -> Path:
     sha, cache = found.tags.get("bundle_sha256", ""), Path(config.out) / "cache"
     if sha and is_whole(cache / sha):
@@ -144,7 +176,7 @@ def _fetch(config: Config, found: ModelVersion) -> Path:
     client = connect(config)
     uri = client.get_model_version_download_uri(found.name, found.version)
     with TemporaryDirectory() as folder:
-        bundle = _download(config, f"{uri}/artifacts/bundle", Path(folder))
+        bundle = download(config, f"{uri}/artifacts/bundle", Path(folder))
         if verify(bundle)["version"] != sha:
             raise BundleError(
                 f"version {found.version} of '{found.name}' is not the bundle that was registered (its tag names "
@@ -153,7 +185,7 @@ def _fetch(config: Config, found: ModelVersion) -> Path:
         return keep(bundle, cache)
 
 
-def _download(config: Config, uri: str, folder: Path) -> Path:
+def download(config: Config, uri: str, folder: Path) -> Path:
     """One artifact, copied into ``folder``."""
     try:
         got = mlflow.artifacts.download_artifacts(
@@ -171,25 +203,25 @@ def _download(config: Config, uri: str, folder: Path) -> Path:
 def _version(client: MlflowClient, name: str, version_or_alias: str) -> ModelVersion:
     """Resolve a number or an alias, or explain what there is."""
     if not version_or_alias.isdigit():
-        found = _by_alias(client, name, version_or_alias)
+        found = by_alias(client, name, version_or_alias)
         if found is not None:
             return found
-        model = _or_none(lambda: client.get_registered_model(name))
+        model = or_none(lambda: client.get_registered_model(name))
         hint = nearest(version_or_alias, model.aliases) if model else " Run `churn-clv train` first."
         raise UserError(f"'{name}' has no alias '{version_or_alias}'.{hint}")
     short = len(version_or_alias) <= LONGEST_VERSION
-    found = _or_none(lambda: client.get_model_version(name, version_or_alias)) if short else None
+    found = or_none(lambda: client.get_model_version(name, version_or_alias)) if short else None
     if found is None:
         there = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
         raise UserError(f"'{name}' has no version {version_or_alias}.{nearest(version_or_alias, there)}")
     return found
 
 
-def _by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    return _or_none(lambda: client.get_model_version_by_alias(name, alias))
+def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    return or_none(lambda: client.get_model_version_by_alias(name, alias))
 
 
-def _or_none(ask: Callable[[], Found]) -> Found | None:
+def or_none(ask: Callable[[], Found]) -> Found | None:
     """The answer, or None where MLflow says that there is no such thing."""
     try:
         return ask()

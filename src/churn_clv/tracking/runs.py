@@ -25,7 +25,7 @@ from churn_clv import figures
 from churn_clv.bundle import feature_entries, verify
 from churn_clv.config import Config, to_yaml
 from churn_clv.pseudonym import id_key, key_name, pseudonyms
-from churn_clv.tracking import question
+from churn_clv.tracking import owner, question
 from churn_clv.tracking.store import connect, experiment, locked
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
     client = connect(config)
     trained = replace(trained, ladder=document.get("ladder", trained.ladder))
     name = f"{config.registered_name} {trained.plan.test.isoformat()}"
-    run = client.create_run(experiment(config), tags=_tags(config, trained, bundle_folder), run_name=name)
+    run = client.create_run(
+        experiment(config), tags=_tags(config, trained, bundle_folder) | owner.tags(), run_name=name
+    )
     run_id = str(run.info.run_id)
     with _ended(client, run_id):
         with locked(config):  # two runs that record one data set at once break MLflow's unique index
@@ -83,7 +85,7 @@ def log_backtest(config: Config, document: dict[str, Any], folder: Path) -> str:
         "mlflow.source.type": "LOCAL",
     }
     name = f"{config.registered_name} backtest {document['cutoffs'][-1]}"
-    run_id = str(client.create_run(experiment(config), tags=tags, run_name=name).info.run_id)
+    run_id = str(client.create_run(experiment(config), tags=tags | owner.tags(), run_name=name).info.run_id)
     with _ended(client, run_id):
         now = int(time.time() * 1000)
         found = {f"worst/{k}": v for k, v in ladder[0]["worst"].items()}

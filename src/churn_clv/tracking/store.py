@@ -14,13 +14,19 @@ from pathlib import Path
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
 
 from churn_clv.config import Config
 from churn_clv.errors import UserError
+from churn_clv.tracking import owner
 
 LOCK_SECONDS = 120
 REACH_SECONDS = 5
+# What a store that is down, full, locked or read-only raises, whichever kind it is.
+STORE_ERRORS = (MlflowException, SQLAlchemyError, sqlite3.Error, RequestException, OSError)
 URIS = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
 
 
@@ -28,17 +34,36 @@ def prepare(config: Config) -> str:
     """Make the store and the experiment where they are missing; returns the experiment's id. Cheap the second time.
 
     SQLite is created under a file lock (two processes that migrate an empty database at once break it) and set to
-    write-ahead logging. Raises UserError where the store cannot be reached or opened.
+    write-ahead logging. Runs of this machine whose process is gone are closed (``close_stale``). Raises UserError where
+    the store cannot be reached, opened or written.
     """
     database = _sqlite_file(config.tracking_uri)
     if database is None:
         _reach(config.tracking_uri)
-        return experiment(config)
-    with locked(config):
-        _check_database(database)
-        with closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-        return experiment(config)
+        found = experiment(config)
+    else:
+        with locked(config):
+            _check_database(database)
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+            found = experiment(config)
+    close_stale(config, found)
+    return found
+
+
+def close_stale(config: Config, experiment_id: str) -> int:
+    """Mark this machine's runs whose process is gone KILLED, and take away its half-registered models; their number."""
+    client, mine = connect(config), f"tags.`{owner.HOST}` = '{owner.here()}'"
+    runs = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and {mine}")
+    stale = [run for run in runs if owner.gone(run.data.tags)]
+    for run in stale:
+        client.set_terminated(run.info.run_id, "KILLED")
+    # A status of PENDING cannot be asked for: MLflow 3.17 stores a number and compares it with the word.
+    models = client.search_logged_models([experiment_id], mine)
+    half = [m for m in models if m.status == LoggedModelStatus.PENDING and owner.gone(m.tags)]
+    for model in half:
+        client.delete_logged_model(model.model_id)
+    return len(stale) + len(half)
 
 
 def experiment(config: Config) -> str:

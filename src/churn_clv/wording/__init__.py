@@ -47,6 +47,7 @@ __all__ = [
     "clv_rows",
     "in_band",
     "ladder",
+    "listed",
     "look",
     "noun",
     "number",
