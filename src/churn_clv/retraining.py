@@ -17,6 +17,7 @@ import polars as pl
 import yaml
 
 from churn_clv import bundle, config, promotion, publish, tracking, training
+from churn_clv import grade as grading
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
@@ -30,8 +31,8 @@ CURRENT = "current_champion"
 def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, plan, data, ladder, targets,
-    trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, grade, plan, data,
+    ladder, strata, total_band, targets, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
@@ -52,11 +53,12 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
     trained = training.train(log, settings, say)
     incumbent = _incumbent(champion, trained, log, settings, say)
-    decision = _keeping_heads(champion, trained, _decide(champion, incumbent, trained, log, settings, say))
+    decision = _decide(champion, incumbent, trained, log, settings, say)
+    decision, graded = _graded(trained, _keeping_heads(champion, trained, decision), settings)
     if champion and incumbent is None:
         told = f"version {champion.version} is champion, by code that is not here, so the rungs alone decide"
         decision = replace(decision, why=decision.why.replace("there is no incumbent", told))
-    document = _document(trained, decision, _ladder(trained, incumbent))
+    document = _document(trained, decision, graded, _ladder(trained, incumbent))
     return _record(settings, trained, document, champion, say)
 
 
@@ -158,6 +160,22 @@ def _keeping_heads(champion: Champion | None, trained: Trained, decision: promot
     return decision
 
 
+def _graded(
+    trained: Trained, decision: promotion.Decision, settings: config.Config
+) -> tuple[promotion.Decision, grading.Grade]:
+    """The run's grade; a run below the grade that the config requires is refused."""
+    own, test = trained.ladder[0]["metrics"], trained.plan.test.isoformat()
+    found = grading.of_training(own, test, trained.total_band, trained.strata, decision.checks, settings.grade)
+    passed = found.at_least(settings.grade.required)
+    check = promotion.Check("grade", passed, True, f"{found.why} Required: {settings.grade.required}.")
+    decision = replace(decision, checks=(*decision.checks, check))
+    if not passed:
+        below = f"the grade is below {settings.grade.required}, which the config requires. {found.why}"
+        why = f"Not promoted: {below}" if decision.promote else f"{decision.why} And {below}"
+        decision = replace(decision, promote=False, why=why)
+    return decision, found
+
+
 def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
     """The ladder with the incumbent's recipe behind this run's, each on the rows it predicted."""
     if incumbent is None:
@@ -169,7 +187,9 @@ def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, 
     return [trained.ladder[0], {"rung": CURRENT, "metrics": found}, *trained.ladder[1:]]
 
 
-def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(
+    trained: Trained, decision: promotion.Decision, graded: grading.Grade, ladder: list[dict[str, Any]]
+) -> dict[str, Any]:
     return {
         "run_id": None,
         "model_version": None,
@@ -178,10 +198,13 @@ def _document(trained: Trained, decision: promotion.Decision, ladder: list[dict[
         "already_champion": False,
         "why": decision.why,
         "checks": [asdict(c) for c in decision.checks],
+        "grade": graded.document(),
         "plan": trained.plan.rows(),
         "plan_note": trained.plan.note,
         "data": trained.data,
         "ladder": ladder,
+        "strata": trained.strata,
+        "total_band": trained.total_band,
         "targets": trained.targets,
         "trees": trained.bundle.report["trees"],
     }

@@ -16,10 +16,12 @@ from pydantic import BaseModel, ValidationError
 from churn_clv.config._base import Section
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
+    LETTERS,
     Booster,
     Bundle,
     Config,
     Features,
+    Grade,
     Models,
     Population,
     Promotion,
@@ -47,6 +49,7 @@ __all__ = [
     "CORE",
     "DEFAULT",
     "FEWEST_WINDOWS",
+    "LETTERS",
     "MAPPINGS",
     "Attributes",
     "Booster",
@@ -57,6 +60,7 @@ __all__ = [
     "Contract",
     "Events",
     "Features",
+    "Grade",
     "Identity",
     "Mapping",
     "Models",
