@@ -139,7 +139,7 @@ def _totals(cutoffs: Sequence[Row], settings: config.Grade) -> Rule:
     found = _rule("totals", _outside(cutoffs), settings.total_outside_band, "the total has no band to lie in")
     widest = max((row["spend_total_high"] for row in cutoffs if row["spend_total_high"] is not None), default=0.0)
     if found.letter == LETTERS[0] and widest > settings.widest_band:  # a band that holds anything proves nothing
-        told = f"{found.text}; for an A no band may reach above {settings.widest_band:g}, and one reaches {widest:.3f}"
+        told = f"{found.text}: B, as a band reaches {widest:.3f}, where an A allows {settings.widest_band:g}"
         return replace(found, letter=LETTERS[1], text=told)
     return found
 
@@ -168,8 +168,5 @@ def _rule(name: str, found: Iterator[tuple[float, str, str]], limits: Sequence[f
     distance, at, said = worst
     value = max(distance, 0.0)
     letter = next((LETTERS[i] for i, limit in enumerate(limits) if value <= limit), LETTERS[-1])
-    return Rule(name, letter, value, at, f"{said} ({letter}; off by at most {_limits(limits)})")
-
-
-def _limits(limits: Sequence[float]) -> str:
-    return ", ".join(f"{limit:g} for {letter}" for letter, limit in zip(LETTERS, limits, strict=False))
+    told = said if letter == LETTERS[0] else f"{said}: {letter}, where an A allows {limits[0]:g}"
+    return Rule(name, letter, value, at, told)

@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 import yaml
 
-from churn_clv import bundle, config, promotion, publish, tracking, training
+from churn_clv import bundle, config, promotion, publish, strata, tracking, training
 from churn_clv import grade as grading
 from churn_clv.events import Log
+from churn_clv.metrics import Array
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
 from churn_clv.recipe import Say
@@ -26,14 +27,22 @@ from churn_clv.tracking import Champion
 from churn_clv.training import Trained
 
 CURRENT = "current_champion"
+DIFFERS = {
+    "same_data": "The data are not those of that run (another fingerprint): its numbers will not come again.",
+    "same_code": "The code is not that of that run (another code_hash): its numbers may not come again.",
+    "same_recipe": "The recipe is not that of that run: an overlay changes what is learnt.",
+}
 
 
-def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
+def retrain(
+    settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None, again: tracking.Recorded | None = None
+) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, grade, plan, data,
-    ladder, strata, total_band, targets, trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, code, checks, grade, plan,
+    data, ladder, strata, reliability, total_band, targets, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
+    With ``again``, the run whose config this is, it is trained all the same; ``reproduces`` says how the two compare.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
     Raises UserError before any training where the labels do not fit, the registered model answers another question, or
@@ -47,7 +56,8 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     tracking.prepare(settings)
     tracking.check_same_question(settings)
     champion = tracking.champion(settings)
-    if champion and _same(champion, settings, log):
+    already = champion is not None and _same(champion, settings, log)
+    if champion and already and again is None:
         publish.publish(champion.bundle, settings.bundles_folder)
         why = f"already champion: version {champion.version} is this recipe on this data."
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
@@ -58,8 +68,32 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     if champion and incumbent is None:
         told = f"version {champion.version} is champion, by code that is not here, so the rungs alone decide"
         decision = replace(decision, why=decision.why.replace("there is no incumbent", told))
-    document = _document(trained, decision, graded, _ladder(trained, incumbent))
+    if champion and already:
+        why = f"already champion: version {champion.version} is this recipe on this data. {decision.why}"
+        decision = replace(decision, promote=False, why=why)
+    document = _document(trained, decision, graded, _ladder(trained, incumbent)) | {"already_champion": already}
+    if again is not None:
+        document["reproduces"] = compared(again, log, trained, settings)
     return _record(settings, trained, document, champion, say)
+
+
+def compared(again: tracking.Recorded, log: Log, trained: Trained, settings: config.Config) -> dict[str, Any]:
+    """How a training compares with the run whose config it took: data, code, recipe, and each metric that differs.
+
+    Keys: run_id, same_data, same_code, same_recipe, differing ([metric, then, now]) and notes, sentences to read.
+    """
+    then, now = again.document["ladder"][0]["metrics"], trained.ladder[0]["metrics"]
+    differing = [[key, then[key], now.get(key)] for key in then if then[key] != now.get(key)]
+    same = {
+        "same_data": again.tags.get("fingerprint") == log.fingerprint,
+        "same_code": again.tags.get("code_hash") == tracking.code_version()[1],
+        "same_recipe": again.tags.get("recipe_hash") == settings.recipe_hash,
+    }
+    notes = [text for key, text in DIFFERS.items() if not same[key]]
+    said = (
+        f"{len(differing)} of its {len(then)} metrics differ" if differing else "every metric is the same, to the digit"
+    )
+    return {"run_id": again.run_id, **same, "differing": differing, "notes": [*notes, f"Against that run {said}."]}
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
@@ -170,8 +204,8 @@ def _graded(
     check = promotion.Check("grade", passed, True, f"{found.why} Required: {settings.grade.required}.")
     decision = replace(decision, checks=(*decision.checks, check))
     if not passed:
-        below = f"the grade is below {settings.grade.required}, which the config requires. {found.why}"
-        why = f"Not promoted: {below}" if decision.promote else f"{decision.why} And {below}"
+        below = f"the grade is {found.letter}, and the config requires {settings.grade.required}"
+        why = f"Not promoted: {below}. {found.why}" if decision.promote else f"{decision.why} Also, {below}."
         decision = replace(decision, promote=False, why=why)
     return decision, found
 
@@ -192,6 +226,7 @@ def _document(
 ) -> dict[str, Any]:
     return {
         "run_id": None,
+        "code": tracking.made(),
         "model_version": None,
         "bundle_version": None,
         "promoted": decision.promote,
@@ -204,10 +239,17 @@ def _document(
         "data": trained.data,
         "ladder": ladder,
         "strata": trained.strata,
+        "reliability": strata.reliability_table(*_judged_risk(trained)),
         "total_band": trained.total_band,
         "targets": trained.targets,
         "trees": trained.bundle.report["trees"],
     }
+
+
+def _judged_risk(trained: Trained) -> tuple[Array, Array]:
+    """What came and what was predicted, at the test cutoff."""
+    came, said = trained.oot.select(pl.col("churned", "churn_probability").cast(pl.Float64))
+    return came.to_numpy(), said.to_numpy()
 
 
 def _record(

@@ -6,12 +6,14 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 
 from churn_clv.tracking import quiet as quiet
 from churn_clv.tracking.question import check_same_question
+from churn_clv.tracking.reading import Recorded, recorded
 from churn_clv.tracking.registry import Champion, champion, fetch, promote, register
-from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
+from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
 from churn_clv.tracking.store import prepare
 
 __all__ = [
     "Champion",
+    "Recorded",
     "champion",
     "check_same_question",
     "code_version",
@@ -20,7 +22,9 @@ __all__ = [
     "keyed_predictions",
     "log_backtest",
     "log_run",
+    "made",
     "prepare",
     "promote",
+    "recorded",
     "register",
 ]

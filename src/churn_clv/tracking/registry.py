@@ -137,6 +137,11 @@ def fetch(config: Config, version_or_alias: int | str = CHAMPION) -> Path:
     return _fetch(config, _version(client, config.registered_name, str(version_or_alias)))
 
 
+def version_of(config: Config, version_or_alias: str) -> ModelVersion:
+    """A version of the config's registered model by number or alias. Raises UserError where there is no such one."""
+    return _version(connect(config), config.registered_name, version_or_alias)
+
+
 def _fetch(config: Config, found: ModelVersion) -> Path:
     sha, cache = found.tags.get("bundle_sha256", ""), Path(config.out) / "cache"
     if sha and is_whole(cache / sha):
