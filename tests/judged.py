@@ -11,13 +11,14 @@ CUTOFFS = [dt.date(2017, 8, 7) + dt.timedelta(days=14 * k) for k in range(6)]
 PLAIN = dict.fromkeys((*METRIC_KEYS, "churn_empc", "spend_rmse_winsorised"))
 BASE = {
     "churn_auroc": 0.8612, "churn_average_precision": 0.5523, "churn_log_loss": 0.2834, "churn_brier": 0.0876,
-    "churn_ece": 0.0152, "churn_ece_floor": 0.0131, "churn_lift_top_decile": 3.91, "churn_rate": 0.1354,
+    "churn_ece": 0.0152, "churn_ece_floor": 0.0131, "churn_calibration_slope": 0.983,
+    "churn_lift_top_decile": 3.91, "churn_rate": 0.1354,
     "spend_mae": 75.13, "spend_rmse": 131.7, "spend_wape": 0.4419, "spend_total_ratio": 1.013,
     "spend_tweedie_deviance": 8.64, "spend_spearman": 0.8021, "spend_gini": 0.8317, "spend_decile_mape": 0.0811,
     "spend_top_decile_share": 0.3312, "churn_empc": 4.217, "spend_rmse_winsorised": 118.4,
 }  # fmt: skip
 CHURN = [key for key in BASE if key.startswith("churn_")]
-PROBABILITY = {"churn_log_loss", "churn_brier", "churn_ece", "churn_ece_floor"}
+PROBABILITY = {"churn_log_loss", "churn_brier", "churn_ece", "churn_ece_floor", "churn_calibration_slope"}
 # how much worse each rung is, and which heads it has
 RUNGS = {
     "champion": (0.0, True, True, True), "recency_rule": (0.11, True, False, False),
@@ -73,7 +74,8 @@ def strata() -> list[dict[str, Any]]:
 
 def comparison(rung: str, difference: float, verdict: str, half: float = 0.0043) -> dict[str, Any]:
     low, high = difference - half, difference + half
-    return {"rung": rung, "difference": difference, "low": low, "high": high, "verdict": verdict}
+    rungs = {"btyd": "ahead", rung: verdict}
+    return {"rung": rung, "difference": difference, "low": low, "high": high, "verdict": verdict, "rungs": rungs}
 
 
 def document(**over: Any) -> dict[str, Any]:

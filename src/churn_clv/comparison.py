@@ -15,6 +15,7 @@ from churn_clv.metrics import Array, Order
 
 LOSSES = ("churn_log_loss", "spend_tweedie_deviance")  # the primary metrics; less is better
 CONFIDENCE = 0.95
+SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")  # a model that does not beat these is not worth its keep
 # Where a higher value is better; of the rest a lower one is, but for the total, which should be 1.
 HIGHER = {
     "churn_auroc", "churn_average_precision", "churn_lift_top_decile", "churn_empc", "spend_gini", "spend_spearman",
@@ -97,7 +98,8 @@ def verdicts(
     """``mine`` minus the best of ``others`` on each metric, and whether it is ahead, level or behind (definition D10).
 
     ``means`` has every party's metrics. Ahead: the simultaneous interval against every one of them lies above 0, and no
-    cutoff is significantly behind the best. Keys: rung, difference, low, high, verdict.
+    cutoff is significantly behind the best. Keys: rung, difference, low, high, verdict; ``rungs``: whether ahead of,
+    level with or behind each one, by those simultaneous intervals.
     """
     out = {}
     for metric in asked:
@@ -121,8 +123,13 @@ def verdicts(
             "low": low,
             "high": high,
             "verdict": "ahead" if ahead else "behind" if behind else "level",
+            "rungs": {lead.question.other: _side(lead) for lead in found},
         }
     return out
+
+
+def _side(lead: Lead) -> str:
+    return "ahead" if lead.low > 0 else "behind" if lead.high < 0 else "level"
 
 
 def _positive(party: Party) -> bool:

@@ -20,6 +20,7 @@ CHURN_KEYS = (
     "churn_brier",
     "churn_ece",
     "churn_ece_floor",
+    "churn_calibration_slope",
     "churn_lift_top_decile",
     "churn_rate",
 )
@@ -173,7 +174,7 @@ def calibration_slope(churned: Array, probability: Array) -> float | None:
 def churn_metrics(churned: npt.ArrayLike, score: npt.ArrayLike, *, score_only: bool = False) -> dict[str, float | None]:
     """Every key of ``CHURN_KEYS`` for labels (n,) in {0, 1} and probabilities (n,), or scores that only rank.
 
-    None where a number does not apply: the four that need probabilities with ``score_only``, the ranking with
+    None where a number does not apply: the five that need probabilities with ``score_only``, the ranking with
     one class only, all with no rows. ValueError on NaN, infinity, other labels or probabilities outside [0, 1].
     """
     y, s = _checked(churned, score)
@@ -195,6 +196,7 @@ def churn_metrics(churned: npt.ArrayLike, score: npt.ArrayLike, *, score_only: b
         out["churn_brier"] = float(((y - s) ** 2).mean())
         out["churn_ece"] = expected_calibration_error(y, s)
         out["churn_ece_floor"] = calibration_floor(s)
+        out["churn_calibration_slope"] = calibration_slope(y, s)
     return out
 
 

@@ -16,9 +16,11 @@ from typing import Any
 import polars as pl
 import yaml
 
-from churn_clv import bundle, config, promotion, publish, succession, tracking, training, unsent
+from churn_clv import bundle, config, promotion, publish, strata, succession, tracking, training, unsent
+from churn_clv import grade as grading
 from churn_clv.errors import UserError
 from churn_clv.events import Log
+from churn_clv.metrics import Array
 from churn_clv.models import baseline
 from churn_clv.pseudonym import id_key, key_name
 from churn_clv.recipe import Say
@@ -26,14 +28,22 @@ from churn_clv.tracking import Champion
 from churn_clv.training import Trained
 
 CURRENT = "current_champion"
+DIFFERS = {
+    "same_data": "The data are not those of that run (another fingerprint): its numbers will not come again.",
+    "same_code": "The code is not that of that run (another code_hash): its numbers may not come again.",
+    "same_recipe": "The recipe is not that of that run: an overlay changes what is learnt.",
+}
 
 
-def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None) -> dict[str, Any]:
+def retrain(
+    settings: config.Config, read: Callable[[], Log], say: Say = lambda _: None, again: tracking.Recorded | None = None
+) -> dict[str, Any]:
     """Train on the log that ``read`` gives and promote where definition D9 allows; returns the run's document.
 
-    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, checks, compared_with, total_band,
-    plan, data, ladder, targets, trees.
+    Keys: run_id, model_version, bundle_version, promoted, already_champion, why, code, checks, compared_with, grade,
+    plan, data, ladder, strata, reliability, total_band, targets, trees.
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
+    With ``again``, the run whose config this is, it is trained all the same; ``reproduces`` says how the two compare.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
     newer data and by newer code the old recipe cannot be run, and the rungs decide.
     Raises UserError before any training where the labels do not fit, the registered model answers another question, or
@@ -47,18 +57,45 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     tracking.prepare(settings)
     tracking.check_same_question(settings)
     champion = tracking.champion(settings)
-    if champion and _same(champion, settings, log):
+    already = champion is not None and _same(champion, settings, log)
+    if champion and already and again is None:
         publish.publish(champion.bundle, settings.bundles_folder)
         why = f"already champion: version {champion.version} is this recipe on this data."
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
     trained = training.train(log, settings, say)
     incumbent = _incumbent(champion, trained, log, settings, say)
-    decision = _keeping_heads(champion, trained, _decide(champion, incumbent, trained, log, settings, say))
+    decision = _decide(champion, incumbent, trained, log, settings, say)
+    decision, graded = _graded(trained, _keeping_heads(champion, trained, decision), settings)
     if champion and incumbent is None:
         told = f"version {champion.version} is champion, by code that is not here, so the rungs alone decide"
         decision = replace(decision, why=decision.why.replace("there is no incumbent", told))
-    document = _document(trained, decision, _ladder(trained, incumbent), champion)
+    if champion and already:
+        why = f"already champion: version {champion.version} is this recipe on this data. {decision.why}"
+        decision = replace(decision, promote=False, why=why)
+    document = _document(trained, decision, graded, _ladder(trained, incumbent), champion)
+    document |= {"already_champion": already}
+    if again is not None:
+        document["reproduces"] = compared(again, log, trained, settings)
     return _record(settings, trained, document, say)
+
+
+def compared(again: tracking.Recorded, log: Log, trained: Trained, settings: config.Config) -> dict[str, Any]:
+    """How a training compares with the run whose config it took: data, code, recipe, and each metric that differs.
+
+    Keys: run_id, same_data, same_code, same_recipe, differing ([metric, then, now]) and notes, sentences to read.
+    """
+    then, now = again.document["ladder"][0]["metrics"], trained.ladder[0]["metrics"]
+    differing = [[key, then[key], now.get(key)] for key in then if then[key] != now.get(key)]
+    same = {
+        "same_data": again.tags.get("fingerprint") == log.fingerprint,
+        "same_code": again.tags.get("code_hash") == tracking.code_version()[1],
+        "same_recipe": again.tags.get("recipe_hash") == settings.recipe_hash,
+    }
+    notes = [text for key, text in DIFFERS.items() if not same[key]]
+    said = (
+        f"{len(differing)} of its {len(then)} metrics differ" if differing else "every metric is the same, to the digit"
+    )
+    return {"run_id": again.run_id, **same, "differing": differing, "notes": [*notes, f"Against that run {said}."]}
 
 
 def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
@@ -155,6 +192,22 @@ def _keeping_heads(champion: Champion | None, trained: Trained, decision: promot
     return decision
 
 
+def _graded(
+    trained: Trained, decision: promotion.Decision, settings: config.Config
+) -> tuple[promotion.Decision, grading.Grade]:
+    """The run's grade; a run below the grade that the config requires is refused."""
+    own, test = trained.ladder[0]["metrics"], trained.plan.test.isoformat()
+    found = grading.of_training(own, test, trained.total_band, trained.strata, decision.checks, settings.grade)
+    passed = found.at_least(settings.grade.required)
+    check = promotion.Check("grade", passed, True, f"{found.why} Required: {settings.grade.required}.")
+    decision = replace(decision, checks=(*decision.checks, check))
+    if not passed:
+        below = f"the grade is {found.letter}, and the config requires {settings.grade.required}"
+        why = f"Not promoted: {below}. {found.why}" if decision.promote else f"{decision.why} Also, {below}."
+        decision = replace(decision, promote=False, why=why)
+    return decision, found
+
+
 def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, Any]]:
     """The ladder with the incumbent's recipe behind this run's, each on the rows it predicted."""
     if incumbent is None:
@@ -167,10 +220,12 @@ def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, 
 
 
 def _document(
-    trained: Trained, decision: promotion.Decision, ladder: list[dict[str, Any]], champion: Champion | None
+    trained: Trained, decision: promotion.Decision, graded: grading.Grade, ladder: list[dict[str, Any]],
+    champion: Champion | None,
 ) -> dict[str, Any]:
     return {
         "run_id": None,
+        "code": tracking.made(),
         "model_version": None,
         "bundle_version": None,
         "promoted": decision.promote,
@@ -178,14 +233,23 @@ def _document(
         "why": decision.why,
         "checks": [asdict(c) for c in decision.checks],
         "compared_with": champion.version if champion else None,
-        "total_band": list(trained.total_band) if trained.total_band else None,
+        "grade": graded.document(),
         "plan": trained.plan.rows(),
         "plan_note": trained.plan.note,
         "data": trained.data,
         "ladder": ladder,
+        "strata": trained.strata,
+        "reliability": strata.reliability_table(*_judged_risk(trained)),
+        "total_band": trained.total_band,
         "targets": trained.targets,
         "trees": trained.bundle.report["trees"],
     }
+
+
+def _judged_risk(trained: Trained) -> tuple[Array, Array]:
+    """What came and what was predicted, at the test cutoff."""
+    came, said = trained.oot.select(pl.col("churned", "churn_probability").cast(pl.Float64))
+    return came.to_numpy(), said.to_numpy()
 
 
 def _record(settings: config.Config, trained: Trained, document: dict[str, Any], say: Say) -> dict[str, Any]:

@@ -132,3 +132,30 @@ def test_a_run_without_spend_is_refused_and_one_with_it_under_any_name_is_not(re
     lost = kept(None)
     assert not lost.promote and lost.checks[-1].name == "predicts_spend"
     assert (refused.get("spend") or "no target 'spend'") in lost.why
+
+
+# --- the grade ----------------------------------------------------------------------------------
+def test_each_document_has_a_grade_with_its_reasons(first: dict[str, Any]) -> None:
+    graded = first["grade"]
+    assert graded["letter"] in "ABC" and graded["why"].startswith(f"Grade {graded['letter']}: ")
+    assert {rule["name"] for rule in graded["rules"]} >= {"rungs", "totals", "strata"}
+    assert {row["by"] for row in first["strata"]} == {"orders", "rhythm"}
+    check = first["checks"][-1]
+    assert (check["name"], check["passed"], check["required"]) == ("grade", True, True)
+
+
+@pytest.mark.parametrize(("skill", "required", "promoted"), [(0.1, "A", True), (-0.04, "C", True), (-0.04, "B", False)])
+def test_a_run_below_the_required_grade_is_not_promoted(skill: float, required: str, promoted: bool) -> None:
+    """A group whose skill is .04 below 0 makes a C."""
+    beaten = promotion.Check("recency_rule.churn_auroc", True, True, "beaten")
+    decision = promotion.Decision(True, "Promoted: all is well.", (beaten,), 9, 9, 1, 1, 0)
+    own = {"churn_calibration_slope": 1.0, "churn_ece": 0.01, "churn_ece_floor": 0.01, "spend_total_ratio": None}
+    group = {"by": "orders", "stratum": "1", "n": 400, "churn_skill": skill, "spend_skill": None}
+    trained: Any = SimpleNamespace(
+        ladder=[{"metrics": own}], plan=SimpleNamespace(test=dt.date(2024, 3, 4)), total_band=None, strata=[group]
+    )
+    judged, graded = retraining._graded(trained, decision, sim.settings(grade={"required": required}))
+    assert (judged.promote, graded.letter) == (promoted, "A" if skill > 0 else "C")
+    if not promoted:
+        assert judged.why.startswith("Not promoted: the grade is C, and the config requires B. Grade C: skill -0.04")
+        assert not judged.checks[-1].passed and judged.checks[-1].required

@@ -12,6 +12,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from churn_clv import config, tracking
+from churn_clv.metrics import METRIC_KEYS
+from churn_clv.tracking._metrics import OF_RUNGS, backtest_metrics, training_metrics
 from churn_clv.tracking.store import connect
 
 CUTOFFS = ["2017-11-06", "2017-11-20", "2017-12-04"]
@@ -49,27 +51,32 @@ def runs(toy: config.Config) -> list[str]:
 
 
 def test_a_backtest_is_a_run_with_the_numbers_of_its_document(toy: config.Config, tmp_path: Path) -> None:
-    document = judged.document(cutoffs=CUTOFFS, final=True)
+    document = judged.document(cutoffs=CUTOFFS, final=True, grade={"letter": "B", "why": "Grade B: so.", "rules": []})
     run = logged(toy, document, tmp_path)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == f"{EXPERIMENT} backtest 2017-12-04"  # the newest cutoff names it
+    assert run.info.run_name == f"backtest 2017-12-04 {toy.recipe_hash[:4]}"  # the newest cutoff names it
     ladder = {row["rung"]: row for row in document["ladder"]}
     champion = ladder.pop("champion")
-    expected = dict(champion["mean"]) | {f"worst/{key}": value for key, value in champion["worst"].items()}
+    own = {key: value for key, value in champion["mean"].items() if key in METRIC_KEYS}
+    expected = own | {f"worst/{key}": champion["worst"][key] for key in METRIC_KEYS}
+    expected |= {f"backtest/{key}": champion["mean"][key] for key in ("churn_empc", "spend_rmse_winsorised")}
+    expected |= {"churn_ece_above_floor": own["churn_ece"] - own["churn_ece_floor"], "test_cutoffs": 3}
+    expected |= {"label_return_rate": document["label_return_rate"], "grade_points": 3}
     for name, row in ladder.items():
-        expected |= {f"{name}/{key}": value for key, value in row["mean"].items()}
+        expected |= {f"{name}/{key}": row["mean"][key] for key in OF_RUNGS}
     assert run.data.metrics == pytest.approx({key: value for key, value in expected.items() if value is not None})
     assert {"churn_auroc", "worst/spend_total_ratio", "btyd/spend_gini", "logistic/churn_ece"} <= {*run.data.metrics}
     # a ranking has no probabilities, the logistic regression no money: such a metric is left out, not nought
     assert not {"recency_rule/churn_log_loss", "logistic/spend_gini"} & {*run.data.metrics}
     assert run.data.params["timeline.horizon_days"] == "28"
+    assert "Grade B: so." in run.data.tags["mlflow.note.content"]
 
 
 def test_its_tags_say_what_was_judged_and_by_what(toy: config.Config, tmp_path: Path) -> None:
     tags = logged(toy, judged.document(cutoffs=CUTOFFS, final=False), tmp_path).data.tags
-    version, code = tracking.runs.code_version()
     own = {"kind": "backtest", "dataset": "grocer", "recipe_hash": toy.recipe_hash, "final": "False",
-           "cutoffs": "2017-11-06, 2017-11-20, 2017-12-04", "code_version": version, "code_hash": code,
+           "cutoffs": "2017-11-06, 2017-11-20, 2017-12-04", "horizon_days": "28", "grade": "unknown",
+           "test_cutoff": "2017-12-04", "code_hash": tracking.made()["code_hash"],
            "mlflow.source.name": "churn-clv backtest", "mlflow.source.type": "LOCAL"}  # fmt: skip
     assert {key: tags.get(key) for key in own} == own
     assert "mlflow.user" not in tags
@@ -79,13 +86,29 @@ def test_its_tags_say_what_was_judged_and_by_what(toy: config.Config, tmp_path: 
 def test_its_report_is_kept_whole(toy: config.Config, tmp_path: Path) -> None:
     run = logged(toy, judged.document(cutoffs=CUTOFFS), tmp_path)
     kept = Path(run.info.artifact_uri.removeprefix("file://"))
-    assert {str(p.relative_to(kept)): p.read_text() for p in kept.rglob("*") if p.is_file()} == REPORT
+    files = {str(p.relative_to(kept)): p.read_text() for p in kept.rglob("*") if p.is_file()}
+    assert {name: files[name] for name in REPORT} == REPORT
+    assert files.keys() - REPORT.keys() == {"config.yaml", "ladder.json", "grade.json", "strata.json"}
+    assert config.from_dict(config.yaml.safe_load(files["config.yaml"])) == toy
 
 
 def test_without_money_no_spend_is_recorded(toy: config.Config, tmp_path: Path) -> None:
     found = logged(toy, judged.without_spend() | {"cutoffs": CUTOFFS}, tmp_path).data.metrics
     assert found["churn_auroc"] and found["worst/churn_auroc"]
     assert [key for key in found if "spend_" in key] == []
+
+
+def test_a_training_and_a_backtest_have_the_same_keys(toy: config.Config, tmp_path: Path) -> None:
+    """All but what a training cannot know (backtest/...): MLflow's page then compares the two."""
+    graded = {"letter": "B", "why": "Grade B.", "rules": []}
+    document = judged.document(cutoffs=CUTOFFS, grade=graded)
+    found = {m.key for m in backtest_metrics(document)}
+    ladder = [{"rung": row["rung"], "metrics": row["mean"]} for row in document["ladder"]]
+    other = {m.key for m in training_metrics({"grade": graded, "data": {"label_return_rate": 0.3}}, ladder)}
+    assert found ^ other == {"backtest/churn_empc", "backtest/spend_rmse_winsorised"}
+    lowered = [key.casefold() for key in found]
+    assert len(set(lowered)) == len(lowered)
+    assert not {key for key in found for longer in found if longer.startswith(f"{key}/")}  # a file and a folder at once
 
 
 def test_the_same_backtest_again_makes_a_run_of_its_own(toy: config.Config, tmp_path: Path) -> None:

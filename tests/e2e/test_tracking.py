@@ -144,6 +144,8 @@ def test_prepare_uses_write_ahead_logging_and_our_artifact_folder(empty_store: P
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     toy = connect(settings(empty_store)).get_experiment_by_name("churn-clv-toy-h28")
     assert toy.artifact_location == (empty_store / "artifacts").as_uri()
+    assert toy.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert "metrics.`grade_points`" in json.loads(toy.tags["mlflow.sharedViewState.reviewer"])["selectedColumns"]
 
 
 def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
@@ -153,12 +155,18 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     toy = settings(out)
     trained, bundle = a_training(toy), a_bundle(tmp_path / "bundle", "one")
     ladder = [*trained.ladder, {"rung": "current_champion", "metrics": {"churn_auroc": 0.7, "spend_gini": None}}]
-    run = connect(toy).get_run(tracking.log_run(toy, trained, {"ladder": ladder}, bundle))
+    graded = {"letter": "C", "why": "Grade C: the total is off.", "rules": [
+        {"name": "totals", "letter": "C", "value": 0.1, "at": "2024-12-04", "text": "off", "open": False}]}  # fmt: skip
+    run = connect(toy).get_run(tracking.log_run(toy, trained, {"ladder": ladder, "grade": graded}, bundle))
+    assert run.info.run_name == f"train 2024-12-04 {toy.recipe_hash[:4]}"
     assert run.info.status == "FINISHED"
     judged, recency = (step["metrics"] for step in trained.ladder)
     expected = {k: v for k, v in judged.items() if v is not None} | {"current_champion/churn_auroc": 0.7}
-    expected |= {f"recency_rule/{k}": v for k, v in recency.items() if v is not None}
-    expected["label_return_rate"] = trained.data["label_return_rate"]
+    expected |= {f"worst/{k}": v for k, v in judged.items() if v is not None}  # its one cutoff is its worst
+    expected |= {f"recency_rule/{k}": recency[k] for k in ("churn_auroc", "churn_lift_top_decile")}
+    expected |= {"label_return_rate": trained.data["label_return_rate"], "test_cutoffs": 1, "grade_points": 2}
+    assert judged["churn_ece"] is not None and judged["churn_ece_floor"] is not None
+    expected["churn_ece_above_floor"] = judged["churn_ece"] - judged["churn_ece_floor"]
     assert run.data.metrics == pytest.approx(expected)
     assert run.data.params["timeline.horizon_days"] == "28"
     assert json.loads(run.data.params["targets.churned"])["measure"] == "absent"
@@ -167,14 +175,51 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     assert (tags["dataset"], tags["fingerprint"]) == ("toy", "fedcba9876543210")
     assert tags["recipe_hash"] == toy.recipe_hash
     assert tags["bundle_sha256"] == verify(bundle)["version"]
-    assert "85%" in tags["mlflow.note.content"]
+    assert "85%" in tags["mlflow.note.content"] and "Grade C: the total is off" in tags["mlflow.note.content"]
+    own = {
+        "kind": "train",
+        "horizon_days": "28",
+        "grade": "C",
+        "test_cutoff": "2024-12-04",
+        "code_hash": tracking.made()["code_hash"],
+    }
+    own |= {"git_commit": tracking.made()["git_commit"][:12], "dirty": tracking.made()["dirty"]}
+    assert {key: tags.get(key) for key in own} == own
     assert "mlflow.user" not in tags
     [dataset] = run.inputs.dataset_inputs
     assert (dataset.dataset.name, dataset.dataset.digest) == ("toy", "fedcba9876543210")
     folder = Path(run.info.artifact_uri.removeprefix("file://"))
     assert {p.stem for p in (folder / "plots").glob("*.png")} == PICTURES
     assert config.from_dict(config.yaml.safe_load((folder / "config.yaml").read_text())) == toy
+    shown = json.loads(tags["mlflow.loggedArtifacts"])  # what MLflow's page draws as tables
+    assert {entry["type"] for entry in shown} == {"table"}
+    tables = {entry["path"]: json.loads((folder / entry["path"]).read_text()) for entry in shown}
+    assert [row[0] for row in tables["ladder.json"]["data"]] == ["this run", "recency_rule", "current_champion"]
+    columns = tables["ladder.json"]["columns"]
+    assert set(columns) == {"rung", *METRIC_KEYS} and len(columns) == 1 + len(METRIC_KEYS)
+    first, second = (dict(zip(columns, row, strict=True)) for row in tables["ladder.json"]["data"][:2])
+    assert first["churn_auroc"] == pytest.approx(judged["churn_auroc"], rel=1e-3) and second["spend_gini"] == "-"
+    assert tables["grade.json"]["data"] == [["totals", "C", 0.1, "2024-12-04", "off"]]
+    card = (folder / "model_card.html").read_text()
+    assert card.count("data:image/png;base64,") == 5 and "Grade C: the total is off." in card
+    assert "## Misuse" in (folder / "model_card.md").read_text()
     assert {"name", "meaning", "nulls"} <= set(json.loads((folder / "features.json").read_text())[0])
+
+
+def test_a_run_is_found_again_by_id_version_and_alias_or_what_there_is_is_told(out: Path, tmp_path: Path) -> None:
+    toy = settings(out)
+    run_id, version, _ = log_and_register(toy, tmp_path / "bundle")
+    for asked in (run_id, str(version), "challenger"):
+        found = tracking.recorded(toy, asked)
+        assert (found.run_id, found.document) == (run_id, {"made": "one"})
+        assert config.overlaid(found.values) == toy
+    with pytest.raises(UserError, match=rf"there is no run {'0' * 32} in sqlite(.|\n)*{run_id}  train 2024-12-04"):
+        tracking.recorded(toy, "0" * 32)
+    with pytest.raises(UserError, match="no version 9"):
+        tracking.recorded(toy, "9")
+    next(out.rglob("config.yaml")).unlink()
+    with pytest.raises(UserError, match=r"has no config\.yaml that can be read"):
+        tracking.recorded(toy, run_id)
 
 
 def test_no_customer_id_reaches_mlflow(out: Path, tmp_path: Path) -> None:

@@ -248,6 +248,7 @@ def test_a_score_has_no_probability_metrics() -> None:
         "churn_brier",
         "churn_ece",
         "churn_ece_floor",
+        "churn_calibration_slope",
     }
 
 
@@ -255,7 +256,7 @@ def test_one_class_has_no_ranking() -> None:
     for label in (0, 1):
         found = churn_metrics([label] * 4, [0.1, 0.2, 0.3, 0.4])
         missing = {key for key, value in found.items() if value is None}
-        assert missing == {"churn_auroc", "churn_average_precision", "churn_lift_top_decile"}
+        assert missing == {"churn_auroc", "churn_average_precision", "churn_lift_top_decile", "churn_calibration_slope"}
         assert found["churn_rate"] == label
 
 

@@ -118,6 +118,12 @@ def test_where_many_come_back_the_word_is_lapse(rate: float | None, word: str) -
     assert ("read lapse, not churn" in html) == (word == "lapse")
 
 
+def test_the_grade_is_told_with_its_reasons() -> None:
+    html = page.render(PLAIN | {"grade": {"letter": "C", "why": "Grade C: the total is off.", "rules": []}}, {})
+    assert "<b>C</b>grade" in html and "Grade C: the total is off." in html
+    assert "grade" not in page.render(PLAIN, {}).split("</section>")[0]
+
+
 def test_whether_the_development_line_was_crossed_is_said() -> None:
     assert "No label window ends after 2017-11-13" in wording.look(PLAIN)
     final = PLAIN | {"final": True, "development_until": None}

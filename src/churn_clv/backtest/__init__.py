@@ -107,6 +107,7 @@ def _document(
         "currency": settings.events.currency,
         "recipe_hash": settings.recipe_hash,
         "ends": log.ends.isoformat(),
+        "fingerprint": log.fingerprint,
         "cutoffs": [c.isoformat() for c in cutoffs],
         "independent_cutoffs": timeline.independent(cutoffs, horizon),
         "label_return_rate": rate,

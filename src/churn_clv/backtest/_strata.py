@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import features, strata, timeline
+from churn_clv import features, strata, timeline, training
 from churn_clv.backtest._looks import Look, labels_at, pool, rung_at, rung_names
 from churn_clv.events import Log
 from churn_clv.models import interval
@@ -19,11 +19,8 @@ MOST_VALUES, SMALLEST = 12, 50
 
 def by_stratum(log: Log, looks: Sequence[Look]) -> list[dict[str, Any]]:
     """Skill by number of orders, by the customer's own rhythm, and by every attribute (definition D12)."""
-    wanted = ("purchase_days", "days_since_last_purchase", "gap_days_median")
     own = pl.concat([look.judged.test.select("customer_id", "cutoff") for look in looks])
-    built = features.build(timeline.Past(log.frame, own), looks[0].judged.definitions, wanted)
-    orders, since, gap = (built[c].to_numpy() for c in wanted)
-    groups = {"orders": strata.by_orders(orders), "rhythm": strata.by_rhythm(since, gap)} | attributes(log, own)
+    groups = training.groups(log, own, looks[0].judged.definitions) | attributes(log, own)
     churned, risk = pool(looks, "churned"), pool(looks, "churn_probability")
     money = "spend" in looks[0].judged.targets
     spend, expected = (pool(looks, c) if money else None for c in ("spend", "expected_spend"))

@@ -34,6 +34,7 @@ for command in (
     _log.plan,
     _log.advise,
     _lab.train,
+    _lab.card,
     _lab.backtest,
     _champion.compare,
     _champion.promote,

@@ -12,19 +12,63 @@ from rich.table import Table
 
 from churn_clv import config, wording
 from churn_clv.cli import _show
-from churn_clv.cli._show import out
-from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, timed
+from churn_clv.cli._show import err, out
+from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, timed
+from churn_clv.errors import UserError
 
 
-def train(configs: Configs, as_json: Json = False) -> None:
+def train(
+    configs: SomeConfigs = None,
+    from_run: Annotated[
+        str | None, typer.Option(help="Take the config of this recorded run; files then overlay it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Train, compare with the rungs and the champion, track, and promote and publish where it is better."""
     from churn_clv import events, retraining
 
-    settings = config.load(*configs)
-    document = timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say))
+    files = configs or []
+    if not files and from_run is None:
+        raise UserError("give a config file, or --from-run with the id of a recorded run.")
+    run, settings = _recorded(files, from_run) if from_run else (None, config.load(*files))
+    document = timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say, run))
+    for note in document.get("reproduces", {}).get("notes", ()):
+        err.print(escape(note))
     _show.answer(document, as_json, lambda found: print_training(found, settings))
-    if not document["promoted"]:
+    if not document["promoted"] and not document["already_champion"]:
         raise typer.Exit(NOT_PROMOTED)
+
+
+def card(
+    run: Annotated[str, typer.Argument(help="A run's id, or a version or alias of the config's registered model.")],
+    configs: Configs,
+    file: Annotated[Path | None, typer.Option("--out", help="Write it there: .html or .md.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the model card of a recorded training: what it is for, how good it is, where it ends."""
+    from churn_clv import card as cards
+    from churn_clv import tracking
+
+    found = tracking.recorded(config.load(*configs), run, pictures=True)
+    own = config.overlaid(found.values)
+    text = cards.markdown(found.document, own)
+    if file is not None:
+        page = cards.html(found.document, own, found.plots) if file.suffix in (".html", ".htm") else text
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(page, encoding="utf-8")
+    document = {"run_id": found.run_id, "file": None if file is None else str(file), "markdown": text}
+    _show.answer(document, as_json, lambda d: out.print(escape(f"card: {d['file']}" if d["file"] else d["markdown"])))
+
+
+def _recorded(configs: Sequence[Path], run_id: str) -> tuple[Any, config.Config]:
+    """A run and its config: what is learnt comes from the run, where things lie and go from here."""
+    from churn_clv import tracking
+
+    here = config.places(*configs)
+    found = tracking.recorded(here, run_id)
+    places = {"out": here.out, "tracking": found.values["tracking"] | {"uri": here.tracking.uri},
+              "service": found.values["service"] | {"bundles": here.service.bundles}}  # fmt: skip
+    return found, config.overlaid(found.values | places, *configs)
 
 
 def backtest(
@@ -35,7 +79,7 @@ def backtest(
 ) -> None:
     """Run the recipe up to several earlier cutoffs and judge it at each beside every rung."""
     from churn_clv import backtest as rolling
-    from churn_clv import events, report, tracking
+    from churn_clv import events, grade, report, tracking
 
     settings = config.load(*configs)
 
@@ -43,6 +87,7 @@ def backtest(
         tracking.prepare(settings)
         say("reading the log")
         document = rolling.run(settings, events.read_log(settings), final, say)
+        document["grade"] = grade.of_backtest(document, settings.grade).document()
         say("drawing the report")
         page = report.write(document, folder or rolling.looks_file(settings).parent)
         say("recording the run in MLflow")
@@ -99,6 +144,8 @@ def print_training(document: Mapping[str, Any], settings: config.Config) -> None
     _print_ladder(document["ladder"])
     for found in document["targets"].values():
         print_target(found)
+    if graded := document.get("grade"):
+        out.print(escape(graded["why"]))
     verdict, _, why = document["why"].partition(":")
     out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
     out.print(
@@ -185,6 +232,8 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     if said := wording.returning(document):
         out.print(escape(said))
     out.print(escape(wording.season(document)))
+    if graded := document.get("grade"):
+        out.print(escape(graded["why"]))
     out.print(f"report: {document['report']}, run {document['run_id']}")
 
 

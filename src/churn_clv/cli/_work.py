@@ -16,6 +16,7 @@ from churn_clv.cli._show import err
 USER_ERROR, NOT_PROMOTED = 2, 3
 
 Configs = Annotated[list[Path], typer.Argument(help="YAML overlays on the defaults, merged left to right.")]
+SomeConfigs = Annotated[list[Path] | None, typer.Argument(help="YAML overlays, merged left to right.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 

@@ -16,10 +16,12 @@ from pydantic import BaseModel, ValidationError
 from churn_clv.config._base import Section
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
+    LETTERS,
     Booster,
     Bundle,
     Config,
     Features,
+    Grade,
     Models,
     Population,
     Promotion,
@@ -47,6 +49,7 @@ __all__ = [
     "CORE",
     "DEFAULT",
     "FEWEST_WINDOWS",
+    "LETTERS",
     "MAPPINGS",
     "Attributes",
     "Booster",
@@ -57,6 +60,7 @@ __all__ = [
     "Contract",
     "Events",
     "Features",
+    "Grade",
     "Identity",
     "Mapping",
     "Models",
@@ -75,6 +79,8 @@ __all__ = [
     "default_text",
     "from_dict",
     "load",
+    "overlaid",
+    "places",
     "to_yaml",
 ]
 
@@ -97,7 +103,26 @@ def load(*paths: str | Path, **settings: Any) -> Config:
     ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError
     naming the file, the key, the nearest known key and what is expected.
     """
-    merged: dict[str, Any] = _parse(default_text(), DEFAULT)
+    return _load(_parse(default_text(), DEFAULT), paths, settings)
+
+
+def overlaid(values: dict[str, Any], *paths: str | Path, **settings: Any) -> Config:
+    """The same on top of a resolved config (``to_yaml``'s) instead of the defaults."""
+    return _load(values, paths, settings)
+
+
+def places(*paths: str | Path) -> Config:
+    """What overlays say of where things go (``out``, ``tracking``, ``service``); they may lack the rest."""
+    merged = _merged(_parse(default_text(), DEFAULT), paths)
+    return from_dict({k: merged[k] for k in ("out", "tracking", "service")} | {"dataset": "unnamed"})
+
+
+def _load(values: dict[str, Any], paths: tuple[str | Path, ...], settings: dict[str, Any]) -> Config:
+    merged = _merge(_merged(values, paths), settings)
+    return from_dict(merged, where=" + ".join(str(p) for p in paths) or DEFAULT)
+
+
+def _merged(merged: dict[str, Any], paths: tuple[str | Path, ...]) -> dict[str, Any]:
     for path in paths:
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -106,7 +131,7 @@ def load(*paths: str | Path, **settings: Any) -> Config:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"config file {path} cannot be read: {error}.") from None
         merged = _merge(merged, _parse(text, str(path)))
-    return from_dict(_merge(merged, settings), where=" + ".join(str(p) for p in paths) or DEFAULT)
+    return merged
 
 
 def from_dict(values: dict[str, Any], where: str = "config") -> Config:
@@ -142,8 +167,8 @@ def _merge(base: dict[str, Any], over: dict[str, Any], within: str = "") -> dict
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)
-        if value is None and within in NAMED and key in out:
-            del out[key]  # an entry of the user's own naming can be taken out again
+        if value is None and within in NAMED:
+            out.pop(key, None)  # an entry of the user's own naming can be taken out again
             continue
         if isinstance(old, dict) and value is None:
             continue

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -145,6 +145,29 @@ class Promotion(Section):
     bootstrap_draws: PositiveInt = 2000
 
 
+LETTERS = ("A", "B", "C", "D")
+Limits = tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat]
+
+
+class Grade(Section):
+    """The lowest grade that may be promoted, and how far off each rule may be for an A, a B and a C."""
+
+    required: Literal["A", "B", "C", "D"] = "C"
+    slope_off: Limits = (0.1, 0.2, 0.3)
+    ece_above_floor: Limits = (0.01, 0.025, 0.05)
+    total_outside_band: Limits = (0.0, 0.05, 0.15)
+    widest_band: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 2.0
+    negative_skill: Limits = (0.0, 0.02, 0.05)
+    stratum_least: PositiveInt = 300
+
+    @model_validator(mode="after")
+    def _they_rise(self) -> Grade:
+        for name in ("slope_off", "ece_above_floor", "total_outside_band", "negative_skill"):
+            if list(found := getattr(self, name)) != sorted(found):
+                raise ValueError(f"{name} must not fall from A to C")
+        return self
+
+
 class Tracking(Section):
     """Where runs are recorded. MLFLOW_TRACKING_URI wins over uri."""
 
@@ -194,7 +217,7 @@ class Simulate(Section):
 
 
 # The sections that change nothing of what is learnt.
-APART = {"out", "tracking", "service", "simulate", "promotion", "backtest", "value", "clv"}
+APART = {"out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv"}
 
 
 class Config(Section):
@@ -212,6 +235,7 @@ class Config(Section):
     models: Models = Models()
     bundle: Bundle = Bundle()
     promotion: Promotion = Promotion()
+    grade: Grade = Grade()
     backtest: Backtest = Backtest()
     value: Value = Value()
     clv: Clv = Clv()

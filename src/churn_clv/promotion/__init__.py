@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from churn_clv import metrics, timeline
-from churn_clv.comparison import LOSSES, Lead, Party, Question, Rows, leads
+from churn_clv.comparison import LOSSES, SIMPLE_RUNGS, Lead, Party, Question, Rows, leads
 from churn_clv.promotion._frames import RungPredictions, matched, party_of, party_of_rung, rows_of
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 INCUMBENT = "incumbent."  # the names of checks against the incumbent begin so; the others stand without it
-SIMPLE_RUNGS = ("recency_rule", "last_horizon_spend")
 MARGINS = {"churn_auroc": 0.005, "churn_average_precision": 0.01, "spend_gini": 0.01}  # how much lower still passes
 SLOPE_MARGIN = 0.1
 ECE_MARGIN = 0.01

@@ -43,10 +43,14 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def table(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], own: int | None = None, text: Sequence[int] = (0,)
-) -> str:
-    """A table of texts, escaped here; columns in ``text`` are left-aligned, the row ``own`` stands out."""
-    kinds = [' class="t"' if i in text else "" for i in range(len(heads))]
+    heads: Sequence[str], rows: Iterable[Sequence[str]], own: int | None = None, text: Sequence[int] = (0,),
+    wrapped: Sequence[int] = (),
+) -> str:  # fmt: skip
+    """A table of texts, escaped here; columns in ``text`` are left-aligned, those in ``wrapped`` hold sentences.
+
+    The row ``own`` stands out.
+    """
+    kinds = [' class="t s"' if i in wrapped else ' class="t"' if i in text else "" for i in range(len(heads))]
     top = "".join(f"<th{kind}>{escape(head)}</th>" for kind, head in zip(kinds, heads, strict=True))
     lines = [
         ('<tr class="own">' if i == own else "<tr>")

@@ -61,8 +61,11 @@ def _facts(document: Document) -> str:
         "Gini, spend": wording.number("spend_gini", own.get("spend_gini")),
         "total at the worst cutoff, over the actual": wording.number("total_worst", own["total_worst"]),
     }
+    graded = document.get("grade")
+    if graded:
+        facts["grade"] = graded["letter"]
     cells = [f"<div><b>{v}</b>{escape(k)}</div>" for k, v in facts.items() if v != wording.NONE]
-    return f'<div class="facts">{"".join(cells)}</div>'
+    return f'<div class="facts">{"".join(cells)}</div>' + (paragraph(graded["why"]) if graded else "")
 
 
 def _verdicts(document: Document) -> str:

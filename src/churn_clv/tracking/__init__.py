@@ -9,6 +9,7 @@ from churn_clv.tracking.kept import keep_run, send_run, version_of_run
 from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
 from churn_clv.tracking.question import TAG as QUESTION
 from churn_clv.tracking.question import check_same_question, differences
+from churn_clv.tracking.reading import Recorded, recorded
 from churn_clv.tracking.registry import (
     CHAMPION,
     Champion,
@@ -20,7 +21,7 @@ from churn_clv.tracking.registry import (
     promote,
     register,
 )
-from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
+from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
 from churn_clv.tracking.store import STORE_ERRORS, prepare
 from churn_clv.tracking.stored import Stored, attach, find
 
@@ -33,6 +34,7 @@ __all__ = [
     "Champion",
     "Move",
     "OvertakenError",
+    "Recorded",
     "Stored",
     "attach",
     "bundle_of",
@@ -49,8 +51,10 @@ __all__ = [
     "line",
     "log_backtest",
     "log_run",
+    "made",
     "prepare",
     "promote",
+    "recorded",
     "register",
     "send_run",
     "version_of_run",

@@ -169,6 +169,11 @@ def bundle_of(config: Config, version: int) -> str | None:
     return _version(connect(config), config.registered_name, str(version)).tags.get("bundle_sha256")
 
 
+def version_of(config: Config, version_or_alias: str) -> ModelVersion:
+    """A version of the config's registered model by number or alias. Raises UserError where there is no such one."""
+    return _version(connect(config), config.registered_name, version_or_alias)
+
+
 def _fetch(config: Config, found: ModelVersion) -> Path:
     sha, cache = found.tags.get("bundle_sha256", ""), Path(config.out) / "cache"
     if sha and is_whole(cache / sha):

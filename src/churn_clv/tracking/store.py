@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from churn_clv.config import Config
 from churn_clv.errors import UserError
 from churn_clv.tracking import owner
+from churn_clv.tracking._view import experiment_tags
 
 LOCK_SECONDS = 120
 REACH_SECONDS = 5
@@ -72,7 +73,8 @@ def experiment(config: Config) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=_artifact_root(config)))
+            place = _artifact_root(config)
+            return str(client.create_experiment(name, artifact_location=place, tags=experiment_tags()))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

@@ -30,6 +30,7 @@ from churn_clv.training._report import (
     own_metrics,
     rung_metrics,
 )
+from churn_clv.training._strata import by_stratum, groups
 from churn_clv.training._targets import answerable
 from churn_clv.training._total import DAYS_A_YEAR, season_learnt, total_band
 
@@ -44,6 +45,7 @@ __all__ = [
     "check",
     "chosen_as_json",
     "clv_bounds",
+    "groups",
     "horizon_models",
     "judge",
     "judge_at",
@@ -67,7 +69,7 @@ class Trained:
     ``ladder`` holds a row per rung with every metric key; ``oot`` the out-of-time predictions (customer_id, cutoff,
     churned, churn_probability, spend, expected_spend); ``rungs`` the same rows' predictions by rung; ``importance``
     the judged boosters' gain per feature; ``total_band`` bounds predicted over actual total; ``targets`` has a document
-    of each of the user's own targets.
+    of each of the user's own targets; ``strata`` rows of how well each group of customers is predicted.
     """
 
     bundle: bundle.Bundle
@@ -79,6 +81,7 @@ class Trained:
     importance: pl.DataFrame
     total_band: tuple[float, float] | None = None
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    strata: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Trained:
@@ -126,7 +129,7 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         report=report,
     )
     return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
-                   importance(judged), total_band(judged), own.documents)  # fmt: skip
+                   importance(judged), total_band(judged), own.documents, by_stratum(log, judged))  # fmt: skip
 
 
 def check(log: Log, settings: config.Config) -> None:

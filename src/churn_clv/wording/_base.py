@@ -35,6 +35,9 @@ METRICS = {
     "churn_ece": Shown("ECE", ".4f", False, "how far probabilities and frequencies lie apart in ten groups"),
     "churn_ece_floor": Shown("ECE's floor", ".4f", None, "the ECE of a perfectly calibrated model of this size"),
     "ece_above_floor": Shown("ECE - floor", "+.4f", False, "how far the calibration error is above pure chance"),
+    "churn_calibration_slope": Shown(
+        "slope", ".3f", None, "how much surer one may be than the probabilities say: 1 is right, below 1 overconfident"
+    ),
     "churn_lift_top_decile": Shown("lift", ".2f", True, "how often the riskiest tenth stops buying, against everyone"),
     "churn_rate": Shown("base rate", ".4f", None, "the share that stopped buying"),
     "churn_empc": Shown("EMPC", ".3f", True, "the profit per customer of a best campaign against churn"),
