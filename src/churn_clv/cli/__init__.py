@@ -11,7 +11,7 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _ahead, _lab, _log, _serve
+from churn_clv.cli import _ahead, _lab, _log, _serve, _tune
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -35,6 +35,7 @@ for command in (
     _log.advise,
     _lab.train,
     _lab.backtest,
+    _tune.tune,
     _ahead.forecast,
     _serve.publish,
     _serve.score,

@@ -9,9 +9,11 @@ from churn_clv.tracking.question import check_same_question
 from churn_clv.tracking.registry import Champion, champion, fetch, promote, register
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run
 from churn_clv.tracking.store import prepare
+from churn_clv.tracking.studies import Told, log_study
 
 __all__ = [
     "Champion",
+    "Told",
     "champion",
     "check_same_question",
     "code_version",
@@ -20,6 +22,7 @@ __all__ = [
     "keyed_predictions",
     "log_backtest",
     "log_run",
+    "log_study",
     "prepare",
     "promote",
     "register",
