@@ -57,8 +57,8 @@ def kept(path: Path) -> dict[tuple[str, int], Any]:
 
 def started(path: Path, trials: int) -> subprocess.Popen[bytes]:
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(path), str(trials)], env=os.environ | {"PYTHONPATH": paths},
-                            stderr=subprocess.PIPE)  # fmt: skip
+    command = [sys.executable, "-c", PROGRAM, str(path), str(trials)]
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE)
 
 
 def killed(path: Path, trials: int, draw: random.Random) -> None:

@@ -78,6 +78,7 @@ class Progress:
 
 
 Watch = Callable[[Progress], None]
+STEP_SHARE = 0.3  # of the trials after which the step is settled, so that the rest look for what suits it
 
 
 def tune(
@@ -212,6 +213,8 @@ def _run(
 
     def look() -> None:
         now = _progress(searched, limits.trials)
+        if now.done >= limits.trials * STEP_SHARE:
+            _settle(searched)
         if [now] != last:
             last[:] = [now]
             watch(now)
@@ -239,27 +242,44 @@ def _progress(searched: Mapping[Head, Searched], wanted: int) -> Progress:
     return Progress(done, wanted, best)
 
 
-def _choose(searched: Mapping[Head, Searched]) -> tuple[int, dict[Head, FrozenTrial]]:
-    """The step, which both heads share, and each head's best trial at it.
+def _settle(searched: Mapping[Head, Searched]) -> None:
+    """Settle on the step that is best so far, for the trials still to come: both heads must share one."""
+    open_ = [s for s in searched.values() if len(s.task.steps) > 1 and STEP not in s.study.user_attrs]
+    if open_ and (by_step := _by_step(searched)):
+        for one in open_:
+            one.study.set_user_attr(STEP, _best_step(searched, by_step))
 
-    The step is the one where the two best losses, each over the default's, have the lowest product.
-    """
-    by_step: dict[int, dict[Head, FrozenTrial]] = {}
+
+def _choose(searched: Mapping[Head, Searched]) -> tuple[int, dict[Head, FrozenTrial]]:
+    """The step, settled or best, and each head's best trial at it."""
+    by_step = _by_step(searched)
+    if not by_step:
+        raise UserError("tune: no step was seen through by a trial of each head. Give more --trials.")
+    settled = {s.study.user_attrs.get(STEP) for s in searched.values()}
+    step = settled.pop() if len(settled) == 1 else None
+    step = int(step) if step in by_step else _best_step(searched, by_step)
+    return step, by_step[step]
+
+
+def _by_step(searched: Mapping[Head, Searched]) -> dict[int, dict[Head, FrozenTrial]]:
+    """Each head's best trial at each step that every head has seen through."""
+    out: dict[int, dict[Head, FrozenTrial]] = {}
     for head, one in searched.items():
         for trial in finished(one.study):
             if trial.state == TrialState.COMPLETE and trial.value is not None:
-                at = by_step.setdefault(trial.params.get(STEP, 1), {})
+                at = out.setdefault(trial.user_attrs[STEP], {})
                 if head not in at or trial.value < (at[head].value or math.inf):
                     at[head] = trial
-    whole = {step: at for step, at in by_step.items() if len(at) == len(searched)}
-    if not whole:
-        raise UserError("tune: no step was seen through by a trial of each head. Give more --trials.")
+    return {step: at for step, at in out.items() if len(at) == len(searched)}
+
+
+def _best_step(searched: Mapping[Head, Searched], by_step: Mapping[int, Mapping[Head, FrozenTrial]]) -> int:
+    """Where the best losses of the heads, each over the default's, have the lowest product; of equals the finest."""
 
     def loss(step: int) -> float:
-        return sum(math.log((t.value or 0.0) / searched[h].default.value) for h, t in whole[step].items())
+        return sum(math.log((t.value or 0.0) / searched[h].default.value) for h, t in by_step[step].items())
 
-    step = min(whole, key=lambda s: (loss(s), s))
-    return step, whole[step]
+    return min(by_step, key=lambda s: (loss(s), s))
 
 
 # --- after it --------------------------------------------------------------------------------------
@@ -346,19 +366,20 @@ class _Clock:
     """Wall and CPU seconds, workers' included, since the start and by stage."""
 
     def __init__(self) -> None:
-        self.began = self.last = time.monotonic()
-        self.cpu = _cpu()
         self.laps: dict[str, float] = {}
+        self.cpus: dict[str, float] = {}
+        self.last = time.monotonic(), _cpu()
 
     def lap(self, name: str) -> None:
         """End a stage."""
-        now = time.monotonic()
-        self.laps[name], self.last = round(now - self.last, 2), now
+        now = time.monotonic(), _cpu()
+        self.laps[name], self.cpus[name] = (round(b - a, 2) for a, b in zip(self.last, now, strict=True))
+        self.last = now
 
     def told(self) -> dict[str, Any]:
         """For the document."""
-        wall = round(time.monotonic() - self.began, 2)
-        return {"wall_s": wall, "cpu_s": round(_cpu() - self.cpu, 2), "stages_s": self.laps}
+        wall, cpu = (round(sum(laps.values()), 2) for laps in (self.laps, self.cpus))
+        return {"wall_s": wall, "cpu_s": cpu, "stages_s": self.laps, "stages_cpu_s": self.cpus}
 
 
 def _cpu() -> float:

@@ -109,7 +109,8 @@ def solve(
 def _learnt(arena: Arena, head: Head, place: int, own: Booster, step: int, problem: Trial) -> tuple[lgb.Booster, float]:
     """A booster on a random part of the rows, what counts rows scaled with them; and what money was divided by."""
     rows, label = arena.learn(head, place, step)
-    share = min(1.0, problem.rows / len(rows))
+    # One share for all steps: a coarser one has fewer rows in training too, and must not seem as rich here.
+    share = min(1.0, problem.rows / len(arena.learn(head, place, 1)[0]))
     if share < 1:
         kept = arena.draws(len(rows)) < share
         rows, label = rows[kept], label[kept]

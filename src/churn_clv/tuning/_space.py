@@ -48,8 +48,8 @@ Searched = dict[str, Range | Choices]
 class Trial(Section):
     """The small learning problem of one trial."""
 
-    rows: Annotated[int, Field(ge=500)] = 8000
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.25
+    rows: Annotated[int, Field(ge=500)] = 16_000
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.2
     rounds: PositiveInt = 60
 
 

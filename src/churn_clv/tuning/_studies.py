@@ -104,7 +104,7 @@ def open_study(path: Path, head: Head, seed: int) -> optuna.Study:
     """A head's study, made if missing."""
     storage = RDBStorage(
         f"sqlite:///{path}",
-        engine_kwargs={"connect_args": {"timeout": 60}},
+        engine_kwargs={"creator": lambda: _connection(path)},
         heartbeat_interval=HEARTBEAT_SECONDS,
         grace_period=GRACE_SECONDS,
         heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=3),
@@ -118,6 +118,14 @@ def open_study(path: Path, head: Head, seed: int) -> optuna.Study:
         direction="minimize",
         load_if_exists=True,
     )
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    """A connection that waits for other writers. No flush to disk at each step: a killed process loses nothing by that,
+    a power cut at most the last trials, and never the file (it is in write-ahead mode)."""
+    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
 
 
 def sampler(seed: int) -> optuna.samplers.TPESampler:
@@ -142,7 +150,7 @@ def give_back(study: optuna.Study, numbers: Sequence[int] | None = None) -> int:
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if numbers is None or trial.number in numbers:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            if trial.params:
+            if trial.params:  # of a step that has been settled since only the rest is asked
                 study.enqueue_trial(dict(trial.params))
             count += 1
     return count
@@ -153,7 +161,10 @@ def run_one(study: optuna.Study, arena: Arena, task: Task, began: Callable[[int]
 
     def objective(trial: optuna.Trial) -> float:
         began(trial.number)
-        draw(trial, task.space, task.steps, task.optional)
+        settled = study.user_attrs.get(STEP)
+        draw(trial, task.space, (settled,) if settled else task.steps, task.optional)
+        step = settled or trial.params.get(STEP, 1)
+        trial.set_user_attr(STEP, step)
 
         def report(place: int, loss: float) -> None:
             trial.report(loss, place)
@@ -161,7 +172,7 @@ def run_one(study: optuna.Study, arena: Arena, task: Task, began: Callable[[int]
                 raise optuna.TrialPruned
 
         own = booster_of(trial.params, task.base, task.families)
-        found = solve(arena, task.head, own, trial.params.get(STEP, 1), task.problem, report)
+        found = solve(arena, task.head, own, step, task.problem, report)
         trial.set_user_attr(TREES, found.trees)
         return found.value
 
