@@ -86,7 +86,7 @@ def test_a_coarser_step_takes_every_second_row_of_the_same_reach(found: _ground.
 def test_a_trial_is_what_the_workshops_own_boosters_would_say(
     head: _space.Head, shop: Workshop, found: _ground.Ground, tmp_path: Path
 ) -> None:
-    """Without leaving rows out, boosters of each origin's own rows, in the bins of all rows, lose the same."""
+    """Without leaving rows out, boosters of raw values, in the bins of all that is learnt from, lose the same."""
     plan, problem = found.search, _space.Trial(rows=100_000, rounds=12, learning_rate=0.2)
     _arena.build(tmp_path, shop, plan, (1, 2))
     arena = _arena.Arena(tmp_path)
@@ -94,16 +94,21 @@ def test_a_trial_is_what_the_workshops_own_boosters_would_say(
     for step in (1, 2):
         heard: dict[int, float] = {}
         outcome = _arena.solve(arena, head, own, step, problem, heard.__setitem__)
-        expected = by_hand(head, shop, plan if step == 1 else _ground.coarser(plan, 2), own, problem)
+        every = plan if step == 1 else _ground.coarser(plan, 2)
+        expected = by_hand(head, shop, found, every, own, problem)
         best = min(expected, key=lambda trees: expected[trees])
         assert outcome.trees == best and outcome.value == pytest.approx(expected[best], rel=1e-12)
         assert list(heard) == [0, 1, 2] and heard[2] == outcome.value
 
 
-def by_hand(head: str, shop: Workshop, plan: timeline.Plan, own: config.Booster, problem: Any) -> dict[int, float]:
+def by_hand(
+    head: str, shop: Workshop, found: _ground.Ground, plan: timeline.Plan, own: config.Booster, problem: Any
+) -> dict[int, float]:
     """The pooled loss at each number of trees, by boosters on raw values of labels that end by each origin."""
     own = own.model_copy(update={"learning_rate": problem.learning_rate, "max_rounds": problem.rounds})
-    whole = lgb.Dataset(shop.values, params={"feature_pre_filter": False, "verbosity": -1}).construct()
+    fine = [c for o in plan.origins for c in found.search.learnt_by(o)]
+    binning = {"feature_pre_filter": False, "verbosity": -1}
+    whole = lgb.Dataset(shop.values[shop.rows([*{*fine}])], params=binning).construct()
     losses: dict[int, list[Any]] = {n: [] for n in fit.tree_counts(own)}
     for origin in plan.origins:
         rows, asked = shop.rows(Lesson(plan, origin).cutoffs()), shop.rows([origin])
@@ -169,6 +174,7 @@ def test_what_a_killed_run_was_at_is_run_again(shop: Workshop, found: _ground.Gr
     assert len(_studies.finished(ended)) == 3
 
 
+@pytest.mark.check
 def test_workers_share_the_trials_and_none_is_run_twice(shop: Workshop, found: _ground.Ground, tmp_path: Path) -> None:
     heard: list[tuning.Progress] = []
     ended = told(search(shop, found, tmp_path / "a.db", 9, jobs=2, watch=heard.append))

@@ -106,7 +106,12 @@ def tune(
         boosters = {h: final_of(booster_of(t.params, searched[h].task.base, searched[h].task.families),
                                 t.user_attrs[TREES], space) for h, t in chosen.items()}  # fmt: skip
         lines, tuned = _overlay.overlay_of(settings, boosters, step, found.search)
-        minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, say)
+        try:
+            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, say)
+        except KeyboardInterrupt:
+            raise UserError(
+                f"interrupted while judging: every trial is kept in {path}. The same command judges again."
+            ) from None
         clock.lap("judging")
         document = _document(settings, found, searched, chosen, boosters, step, minus, limits)
         document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
@@ -167,7 +172,7 @@ def _search(
     """Run what is left of the trials; UserError where not one trial of a head was seen through."""
     tasks = {h: _task(h, shop, found, space) for h in _heads(shop, space)}
     folder = path.with_suffix(".arena")
-    say(f"binning {len(shop.values):,} snapshots once")
+    say("binning the snapshots once")
     _arena.build(folder, shop, found.search, next(iter(tasks.values())).steps)
     try:
         arena, out, seed = Arena(folder), {}, shop.settings.seed

@@ -52,7 +52,7 @@ class Arena:
 
     def asked(self, head: Head, origin: int) -> tuple[Floats, Floats]:
         """Feature values and labels of the origin's own customers."""
-        return self._arrays[f"values-{origin}"], self._arrays[head][self._arrays[f"asked-{origin}"]]
+        return self._arrays[f"values-{origin}"], self._arrays[f"{head}-{origin}"]
 
     def draws(self, count: int) -> Floats:
         """A number in [0, 1) for each of ``count`` rows, the same in every trial."""
@@ -60,28 +60,25 @@ class Arena:
 
 
 def build(folder: Path, shop: Workshop, plan: Plan, steps: Sequence[int]) -> None:
-    """Bin all snapshots once and write them, the rows of each origin (newest first) and step, and the labels."""
-    horizon = plan.horizon_days
-    churn = np.nan_to_num(shop.label("churned", horizon, plan.test))
-    money = np.nan_to_num(shop.label("spend", horizon, plan.test)) if "spend" in shop.targets else np.zeros(0)
-    arrays: dict[str, Any] = {
-        "churn": churn,
-        "spend": money,
-        "columns": np.array(shop.columns),
-        "families": np.array([shop.family_of[c] for c in shop.columns]),
-        "origins": len(plan.origins),
-        "seed": shop.settings.seed,
-    }
-    for place, origin in enumerate(reversed(plan.origins)):
-        arrays[f"asked-{place}"] = asked = shop.rows([origin])
-        arrays[f"values-{place}"] = shop.values[asked]
-        for step in steps:
-            arrays[f"learn-{step}-{place}"] = shop.learning(Lesson(coarser(plan, step), origin).cutoffs())
+    """Bin what is learnt from once; write it, each origin's rows (newest first) by step, and what is asked there."""
+    origins = plan.origins[::-1]
+    learnt = {f"learn-{step}-{place}": shop.learning(Lesson(coarser(plan, step), origin).cutoffs())
+              for step in steps for place, origin in enumerate(origins)}  # fmt: skip
+    every = np.unique(np.concatenate([*learnt.values()]))
+    arrays: dict[str, Any] = {name: np.searchsorted(every, rows) for name, rows in learnt.items()}
+    for head, target in (("churn", "churned"), ("spend", "spend")):
+        if target in shop.targets:
+            label = shop.label(target, plan.horizon_days, plan.test)
+            arrays[head] = label[every]
+            arrays |= {f"{head}-{place}": label[shop.rows([origin])] for place, origin in enumerate(origins)}
+    arrays |= {f"values-{place}": shop.values[shop.rows([origin])] for place, origin in enumerate(origins)}
+    families = [shop.family_of[c] for c in shop.columns]
+    arrays |= {"columns": np.array(shop.columns), "families": np.array(families)}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / BINNED).unlink(missing_ok=True)  # LightGBM would not write over it
-    names = list(shop.columns)
-    lgb.Dataset(shop.values, label=churn, feature_name=names, params=BINNING).save_binary(str(folder / BINNED))
-    np.savez(folder / ARRAYS, **arrays)
+    data = lgb.Dataset(shop.values[every], label=arrays["churn"], feature_name=list(shop.columns), params=BINNING)
+    data.save_binary(str(folder / BINNED))
+    np.savez(folder / ARRAYS, **arrays, origins=len(origins), seed=shop.settings.seed)
 
 
 def solve(
