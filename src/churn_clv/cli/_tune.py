@@ -53,10 +53,12 @@ def _bar(say: Callable[[str], None]) -> Iterator[Callable[[tuning.Progress], Non
     if not err.is_terminal:
         yield _Lines(say)
         return
-    bars = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bars = (BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(TextColumn("trials"), *bars, TextColumn("{task.description}"), console=err, transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda found: bar.update(task, completed=found.done, total=found.wanted, description=escape(best(found)))
+        yield lambda found: bar.update(
+            task, completed=found.done, total=found.wanted, description=escape(briefly(found))
+        )
 
 
 class _Lines:
@@ -81,6 +83,12 @@ def best(found: tuning.Progress) -> str:
     return "; ".join(parts)
 
 
+def briefly(found: tuning.Progress) -> str:
+    """The same for a line of 80 columns: the lowest loss, and by how much it is below the default's."""
+    return ", ".join(f"{head} best {'-' if value is None else f'{value:.4g} ({value / default - 1:+.1%})'}"
+                     for head, (value, default) in found.best.items())  # fmt: skip
+
+
 def print_tuning(document: Mapping[str, Any], configs: list[Path]) -> None:
     """The chosen settings, and whether they paid."""
     rows = []
@@ -90,7 +98,8 @@ def print_tuning(document: Mapping[str, Any], configs: list[Path]) -> None:
                      "default": found["default_value"], "best": found["value"], "gain": f"{gain:+.2%}"})  # fmt: skip
     _show.print_rows(f"\nSearched on {', '.join(document['search_cutoffs'])} (small problems)", rows)
     for head, found in document["best"].items():
-        said = ", ".join(f"{k} {_show.cell(v)}" for k, v in found["params"].items() if v is not None)
+        said = ", ".join(f"{k} {' '.join(v) if isinstance(v, list) else _show.cell(v)}"
+                         for k, v in found["params"].items() if v is not None)  # fmt: skip
         out.print(escape(f"{head}: {said}"))
     out.print(f"a snapshot every {document['step_days']} days")
     if minus := document["tuned_minus_default"]:
