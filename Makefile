@@ -79,6 +79,10 @@ features-page: $(DEV) ## write docs/features.md again from the catalogue
 accuracy: $(LAB) ## measure on every public log and write docs/accuracy.md (about 15 minutes; each run logs a look)
 	@$(BIN)/python scripts/accuracy.py $(ACCURACY)
 
+.PHONY: bench-tune
+bench-tune: $(LAB) ## time a search of 100 trials on Complete Journey, and what tracking adds (prints, asserts nothing)
+	@$(BIN)/python scripts/bench_tune.py $(BENCH_TUNE)
+
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
 	@$(LOCK) --extra lab --group dev -o requirements/dev.txt

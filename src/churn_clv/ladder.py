@@ -69,7 +69,7 @@ def _single(shop: Workshop, plan: Plan) -> Rung:
     def fitted(kind: str, label: Array) -> Floats:
         booster = fit.booster(
             shop.values[rows], label, shop.columns, "hazard" if kind == "churn" else "amount", SINGLE_TREES,
-            own.churn if kind == "churn" else own.spend, shop.settings.seed, own.threads,
+            own.churn if kind == "churn" else own.spend, shop.settings.seed, own.threads, shop.family_of,
         )  # fmt: skip
         return raw_margin(booster, test)
 

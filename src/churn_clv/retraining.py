@@ -220,7 +220,10 @@ def _ladder(trained: Trained, incumbent: pl.DataFrame | None) -> list[dict[str, 
 
 
 def _document(
-    trained: Trained, decision: promotion.Decision, graded: grading.Grade, ladder: list[dict[str, Any]],
+    trained: Trained,
+    decision: promotion.Decision,
+    graded: grading.Grade,
+    ladder: list[dict[str, Any]],
     champion: Champion | None,
 ) -> dict[str, Any]:
     return {

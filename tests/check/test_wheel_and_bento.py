@@ -228,7 +228,7 @@ def test_importing_the_service_loads_no_lab(clone: Path, clean: Clean) -> None:
 
 
 def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_path: Path) -> None:
-    """The wheel carries default.yaml, equal to the one in configs/, and its command starts without the lab."""
+    """The wheel carries default.yaml and search.yaml as they are in configs/; its command starts without the lab."""
     pip = (sys.executable, "-m", "pip")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet", "-w", tmp_path / "dist", clone)
     (wheel,) = (tmp_path / "dist").glob("churn_clv-*.whl")
@@ -242,5 +242,7 @@ def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_
     where, _, text = run(clean.bin / "python", "-c", code, overlay, env=env, cwd=tmp_path).partition("\n")
     assert Path(where).is_relative_to(tmp_path / "site")
     assert text == (clone / "configs" / "default.yaml").read_text(encoding="utf-8")
+    searched = (tmp_path / "site" / "churn_clv" / "search.yaml").read_text(encoding="utf-8")
+    assert searched == (clone / "configs" / "search.yaml").read_text(encoding="utf-8")
     shown = run(clean.bin / "python", "-m", "churn_clv.cli", "--help", env=env, cwd=tmp_path)
     assert {"init", "check", "plan", "train", "publish", "score", "serve"} <= set(shown.split())

@@ -206,6 +206,16 @@ def test_the_recipe_hash_follows_what_is_learnt_only() -> None:
         assert config.from_dict({"dataset": "x"} | other).recipe_hash != base.recipe_hash
 
 
+def test_families_of_a_head_change_the_recipe_only_where_they_are_given() -> None:
+    """The hashes of two shipped configs as they were before heads had such a key."""
+    for name, recipe, core in (("completejourney", "f0e14f6443137729", "5db01ccdaf10b7a8"),
+                               ("cdnow", "0ecb87958d9c1a2b", "eee3a653cbefa3ac")):  # fmt: skip
+        found = config.load(CONFIGS / f"{name}.yaml")
+        assert (found.recipe_hash, found.core_hash) == (recipe, core)
+        fewer = config.load(CONFIGS / f"{name}.yaml", models={"spend": {"families": ["recency"]}})
+        assert fewer.recipe_hash != recipe and fewer.core_hash != core
+
+
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("CHURN_CLV_BUNDLES", raising=False)

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from churn_clv import config
+from churn_clv.errors import UserError
 from churn_clv.models import fit
 from churn_clv.models.predict import Kind, raw_margin, sigmoid
 
@@ -49,6 +50,32 @@ def test_a_booster_is_made_of_its_rows_and_seed_alone(kind: Kind) -> None:
     two = fit.booster(values, label, COLUMNS, kind, 9, OWN, 7, 2)
     assert raw_margin(two, values).tobytes() == raw_margin(fit.booster(values, label, COLUMNS, kind, 9, OWN, 7, 1),
                                                            values).tobytes()  # fmt: skip
+
+
+FAMILY = {"a": "recency", "b": "basket", "c": "basket"}
+
+
+@pytest.mark.parametrize("kind", ["hazard", "amount"])
+def test_trees_split_on_the_given_families_and_on_what_is_no_feature(kind: Kind) -> None:
+    values, label = rows(kind)
+    every = fit.booster(values, label, COLUMNS, kind, 20, OWN, 7, 1, FAMILY)
+    assert every.model_to_string() == fit.booster(values, label, COLUMNS, kind, 20, OWN, 7, 1).model_to_string()
+    assert (every.feature_importance() > 0).all()
+    for families, used in ((("basket",), [False, True, True]), (("recency",), [True, False, False])):
+        few = OWN.model_copy(update={"families": families})
+        assert (
+            fit.booster(values, label, COLUMNS, kind, 20, few, 7, 1, FAMILY).feature_importance() > 0
+        ).tolist() == used
+    few = OWN.model_copy(update={"families": ("recency",)})
+    part = fit.booster(values, label, ("a", "b", "part"), kind, 20, few, 7, 1, {"a": "recency", "b": "basket"})
+    assert (part.feature_importance() > 0).tolist() == [True, False, True]
+
+
+def test_families_that_the_log_does_not_feed_are_refused() -> None:
+    values, label = rows("hazard")
+    few = OWN.model_copy(update={"families": ("recency", "baskets")})
+    with pytest.raises(UserError, match=r"no family 'baskets'. Did you mean 'basket'\?"):
+        fit.booster(values, label, COLUMNS, "hazard", 3, few, 7, 1, FAMILY)
 
 
 @pytest.mark.parametrize(

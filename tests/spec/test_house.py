@@ -22,7 +22,7 @@ OWNERS = {
     "starlette": {"service"},
     "uvicorn": {"service"},
     "optuna": {"tuning"},
-    "matplotlib": {"figures", "advice_figure", "backtest_figures", "contest_figure", "forecast_figure"},
+    "matplotlib": {"figures", "advice_figure", "backtest_figures", "contest_figure", "forecast_figure", "tuning"},
     "sklearn": {"models"},
     "clvkit": {"models"},
     "empulse": {"empc"},

@@ -11,7 +11,7 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _ahead, _champion, _lab, _log, _serve
+from churn_clv.cli import _ahead, _champion, _lab, _log, _serve, _tune
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -36,6 +36,7 @@ for command in (
     _lab.train,
     _lab.card,
     _lab.backtest,
+    _tune.tune,
     _champion.compare,
     _champion.promote,
     _champion.rollback,

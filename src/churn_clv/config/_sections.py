@@ -59,7 +59,7 @@ INT32 = 2**31 - 1
 
 # --- models, bundle, doors ----------------------------------------------------------------------
 class Booster(Section):
-    """LightGBM's own parameters for one head, within the bounds that LightGBM sets."""
+    """LightGBM's own parameters for one head, within the bounds that LightGBM sets, and the families it may look at."""
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
     num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 7
@@ -70,6 +70,7 @@ class Booster(Section):
     lambda_l2: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.0
     max_rounds: PositiveInt = 160
     tweedie_variance_power: Annotated[float, Field(ge=1, lt=2)] = 1.5
+    families: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
 
 
 class Models(Section):
@@ -268,6 +269,9 @@ class Config(Section):
 
     def _hash(self, part: dict[str, Any]) -> str:
         part["models"].pop("threads")
+        for head in ("churn", "spend", "targets"):
+            if head in part["models"] and part["models"][head]["families"] is None:
+                part["models"][head].pop("families")  # not asked for: the recipe of before there was such a key
         # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.
         for key in ("folder", "ends", "attributes"):
             part["events"].pop(key)

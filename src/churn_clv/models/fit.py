@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightgbm as lgb
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_clv import config
+from churn_clv.errors import UserError, nearest
 from churn_clv.models.predict import Floats, Kind, raw_margin, sigmoid
 
 OBJECTIVE: dict[Kind, dict[str, Any]] = {
@@ -25,12 +26,34 @@ PRIOR_ORIGINS = 4.0
 LEVEL_ORIGINS = 3
 
 
-def parameters(kind: Kind, settings: config.Booster, seed: int, threads: int) -> dict[str, Any]:
-    """LightGBM's parameters for a head: deterministic, no class weights (they destroy probabilities)."""
-    own = settings.model_dump(exclude={"max_rounds", "tweedie_variance_power"})
+def parameters(
+    kind: Kind, settings: config.Booster, seed: int, threads: int, columns: Sequence[str] = (),
+    family_of: Mapping[str, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """LightGBM's parameters for a head: deterministic, no class weights (they destroy probabilities).
+
+    ``family_of`` names the family of each of the ``columns`` that is a feature; it is asked where the settings allow
+    some families only.
+    """
+    own = settings.model_dump(exclude={"max_rounds", "tweedie_variance_power", "families"})
+    if settings.families is not None:
+        own["interaction_constraints"] = [_allowed(settings.families, columns, family_of or {})]
     tweedie = {"tweedie_variance_power": settings.tweedie_variance_power} if kind == "amount" else {}
     fixed = {"seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1}
     return {**OBJECTIVE[kind], **own, **tweedie, **fixed}
+
+
+def _allowed(families: Sequence[str], columns: Sequence[str], family_of: Mapping[str, str]) -> list[int]:
+    """Places of the columns that trees may split on: features of these families, and what is no feature.
+
+    LightGBM never splits on a column that is in no group of its interaction constraints. ``feature_fraction`` still
+    draws from all columns.
+    """
+    known = set(family_of.values())
+    for name in families:
+        if name not in known:
+            raise UserError(f"models.<head>.families: this log feeds no family '{name}'.{nearest(name, known)}")
+    return [place for place, name in enumerate(columns) if family_of.get(name, families[0]) in families]
 
 
 def tree_counts(settings: config.Booster) -> tuple[int, ...]:
@@ -40,7 +63,7 @@ def tree_counts(settings: config.Booster) -> tuple[int, ...]:
 
 def booster(
     values: Floats, label: Floats, columns: Sequence[str], kind: Kind, trees: int, settings: config.Booster,
-    seed: int, threads: int,
+    seed: int, threads: int, family_of: Mapping[str, str] | None = None,
 ) -> lgb.Booster:  # fmt: skip
     """A booster of ``trees`` trees, reloaded from its own text: what ships is what is judged.
 
@@ -50,7 +73,8 @@ def booster(
     data = lgb.Dataset(
         values, label=label, feature_name=list(columns), params={"verbosity": -1, "feature_pre_filter": False}
     )
-    fitted = lgb.train(parameters(kind, settings, seed, threads), data, num_boost_round=trees)
+    asked = parameters(kind, settings, seed, threads, columns, family_of)
+    fitted = lgb.train(asked, data, num_boost_round=trees)
     return lgb.Booster(model_str=fitted.model_to_string())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Workshop:
             seen_by=min(p.test for p in (*plans, *others)),
         )
         self.columns = features.core(self.definitions)
+        self.family_of = features.family_of(self.definitions)
         say(f"building {len(self.columns)} features at {len(cutoffs)} cutoffs")
         self.snapshots = snapshots.build(log, cutoffs, self.definitions)
         self.values = matrix.values(self.snapshots, self.columns)
@@ -82,6 +84,12 @@ class Workshop:
         self._linears: dict[tuple[Any, ...], Linear] = {}
         self._late = log.frame["known_at"].count() > 0
         self._edges = plans[0].edges
+
+    def under(self, settings: config.Config) -> Workshop:
+        """The same snapshots and labels, to learn under other ``models``; what learns without boosters is shared."""
+        other = copy.copy(self)
+        other.settings, other._boosters, other._scales = settings, {}, {}
+        return other
 
     # --- rows and labels ------------------------------------------------------------------------
     @cached_property
@@ -247,6 +255,7 @@ class Workshop:
     ) -> lgb.Booster:
         settings = self.settings.models
         own = settings.churn if kind == "hazard" else settings.spend
-        found = fit.booster(values, label, columns, kind, trees, own, self.settings.seed, settings.threads)
+        found = fit.booster(values, label, columns, kind, trees, own, self.settings.seed, settings.threads,
+                            self.family_of)  # fmt: skip
         self._boosters[key] = found
         return found

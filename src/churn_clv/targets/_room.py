@@ -142,7 +142,7 @@ class Room:
             label = self.label(known)[rows]
             scale = fit.money_scale(label) if self.kind == "amount" else 1.0
             found = fit.booster(self.values[rows], label / scale, self.columns, self.kind, trees, own.targets,
-                                self.shop.settings.seed, own.threads)  # fmt: skip
+                                self.shop.settings.seed, own.threads, self.shop.family_of)  # fmt: skip
             self._boosters[key] = found, scale
         return self._boosters[key]
 

@@ -24,6 +24,7 @@ from churn_clv.tracking.registry import (
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
 from churn_clv.tracking.store import STORE_ERRORS, prepare
 from churn_clv.tracking.stored import Stored, attach, find
+from churn_clv.tracking.studies import Told, log_study
 
 __all__ = [
     "CHAMPION",
@@ -36,6 +37,7 @@ __all__ = [
     "OvertakenError",
     "Recorded",
     "Stored",
+    "Told",
     "attach",
     "bundle_of",
     "champion",
@@ -51,6 +53,7 @@ __all__ = [
     "line",
     "log_backtest",
     "log_run",
+    "log_study",
     "made",
     "prepare",
     "promote",
