@@ -29,6 +29,7 @@ from churn_clv.targets import far_plans
 from churn_clv.tracking import Told
 from churn_clv.tuning import _arena, _crew, _overlay, _plots, _verdict
 from churn_clv.tuning._arena import Arena, Outcome
+from churn_clv.tuning._beside import Beside
 from churn_clv.tuning._ground import Ground, coarser, ground, steps_that_fit
 from churn_clv.tuning._space import (
     HEADS,
@@ -106,19 +107,19 @@ def tune(
         boosters = {h: final_of(booster_of(t.params, searched[h].task.base, searched[h].task.families),
                                 t.user_attrs[TREES], space) for h, t in chosen.items()}  # fmt: skip
         lines, tuned = _overlay.overlay_of(settings, boosters, step, found.search)
-        try:
-            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, say)
-        except KeyboardInterrupt:
-            raise UserError(
-                f"interrupted while judging: every trial is kept in {path}. The same command judges again."
-            ) from None
-        clock.lap("judging")
-        document = _document(settings, found, searched, chosen, boosters, step, minus, limits)
-        document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
-        _overlay.write(to, lines, comments(document))
-        say("recording the run in MLflow")
-        document["run_id"] = _record(settings, searched, document, to)
-        clock.lap("tracking")
+        with TemporaryDirectory() as place:
+            drawn = Beside(lambda: _draw(searched, Path(place) / "plots"))
+            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, path, say)
+            clock.lap("judging")
+            document = _document(settings, found, searched, chosen, boosters, step, minus, limits)
+            document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
+            _overlay.write(to, lines, comments(document))
+            say("recording the run in MLflow")
+            drawn.result()
+            shutil.copy(to, Path(place) / "tuned.yaml")
+            trials = [_told(h, t) for h, s in searched.items() for t in finished(s.study)]
+            document["run_id"] = tracking.log_study(settings, document, trials, Path(place))
+            clock.lap("tracking")
     return document | clock.told()
 
 
@@ -288,13 +289,24 @@ def _best_step(searched: Mapping[Head, Searched], by_step: Mapping[int, Mapping[
 
 
 # --- after it --------------------------------------------------------------------------------------
+def _draw(searched: Mapping[Head, Searched], folder: Path) -> None:
+    for head, one in searched.items():
+        _plots.draw(one.study, _verdict.PRIMARY[head], folder)
+
+
 def _judge(
-    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, say: Say
-) -> dict[str, Any] | None:
+    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, path: Path,
+    say: Say,
+) -> dict[str, Any] | None:  # fmt: skip
     if not found.judged:
         return None
     wide = [coarser(p, step) if step > 1 else p for p in found.judged]
-    return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
+    try:
+        return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
+    except KeyboardInterrupt:
+        raise UserError(
+            f"interrupted while judging: every trial is kept in {path}. The same command judges again."
+        ) from None
 
 
 def _document(
@@ -348,16 +360,6 @@ def comments(document: Mapping[str, Any]) -> list[str]:
         *document["notes"],
         "Use it behind your own config: churn-clv train CONFIG THIS_FILE",
     ]
-
-
-def _record(settings: config.Config, searched: Mapping[Head, Searched], document: dict[str, Any], to: Path) -> str:
-    trials = [_told(h, t) for h, s in searched.items() for t in finished(s.study)]
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        for head, one in searched.items():
-            _plots.draw(one.study, _verdict.PRIMARY[head], folder / "plots")
-        shutil.copy(to, folder / "tuned.yaml")
-        return tracking.log_study(settings, document, trials, folder)
 
 
 def _told(head: Head, trial: FrozenTrial) -> Told:
