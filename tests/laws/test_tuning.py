@@ -20,7 +20,7 @@ from churn_clv.errors import UserError
 from churn_clv.models import fit
 from churn_clv.models.predict import Kind, raw_margin, sigmoid
 from churn_clv.recipe import Lesson, Workshop
-from churn_clv.tuning import _arena, _crew, _ground, _space, _studies, _verdict
+from churn_clv.tuning import _arena, _crew, _ground, _space, _steps, _studies, _verdict
 
 SETTINGS = sim.settings(timeline={"step_days": 7, "max_train_cutoffs": 8})
 SPACE = tuning.space_of({
@@ -259,7 +259,7 @@ def test_a_better_recipe_is_ahead_a_worse_one_behind_the_same_one_level() -> Non
 
 def test_outcomes_are_kept_with_the_study(shop: Workshop, found: _ground.Ground, tmp_path: Path) -> None:
     searched = search(shop, found, tmp_path / "a.db", 4)
-    step, chosen = tuning._choose(searched)
+    step, chosen = _steps.choose(searched)
     for head, one in searched.items():
         assert one.study.user_attrs["default"] == asdict(one.default)
         best = min(t.value for t in _studies.finished(one.study) if t.user_attrs["step"] == step)
@@ -271,7 +271,7 @@ def test_both_heads_settle_on_one_step_and_search_on_at_it(
 ) -> None:
     searched = search(shop, found, tmp_path / "a.db", 10)
     steps = {one.study.user_attrs["step"] for one in searched.values()}
-    assert len(steps) == 1 and tuning._choose(searched)[0] in steps
+    assert len(steps) == 1 and _steps.choose(searched)[0] in steps
     for one in searched.values():
         asked = [t.user_attrs["step"] for t in _studies.finished(one.study)]
         assert {*asked[2:]} == steps  # three of ten trials came before
@@ -299,6 +299,6 @@ def test_the_shared_step_is_the_best_of_both_heads_together() -> None:
     ten = _arena.Outcome(10.0, 5)
     churn = Study(Trial(1, 9.0), Trial(1, 9.9), Trial(2, 9.5), Trial(4, 1.0))
     spend = Study(Trial(1, 10.0), Trial(2, 9.0))
-    searched: Any = {"churn": tuning.Searched(churn, None, ten), "spend": tuning.Searched(spend, None, ten)}  # type: ignore[arg-type]
-    step, chosen = tuning._choose(searched)
+    searched: Any = {"churn": _steps.Searched(churn, None, ten), "spend": _steps.Searched(spend, None, ten)}  # type: ignore[arg-type]
+    step, chosen = _steps.choose(searched)
     assert step == 2 and {h: t.value for h, t in chosen.items()} == {"churn": 9.5, "spend": 9.0}

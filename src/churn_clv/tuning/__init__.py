@@ -6,10 +6,8 @@ line; whether it paid is then said on later cutoffs, by the whole recipe, tuned 
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import os
-import resource
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -18,21 +16,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from churn_clv import config, tracking, training
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
 from churn_clv.targets import far_plans
-from churn_clv.tracking import Told
 from churn_clv.tuning import _arena, _crew, _overlay, _plots, _verdict
-from churn_clv.tuning._arena import Arena, Outcome
+from churn_clv.tuning._arena import Arena
+from churn_clv.tuning._beside import Beside
 from churn_clv.tuning._ground import Ground, coarser, ground, steps_that_fit
 from churn_clv.tuning._space import (
     HEADS,
-    STEP,
     Head,
     Space,
     booster_of,
@@ -42,6 +38,7 @@ from churn_clv.tuning._space import (
     space_of,
     start_of,
 )
+from churn_clv.tuning._steps import Searched, choose, settle
 from churn_clv.tuning._studies import (
     TREES,
     Task,
@@ -55,6 +52,7 @@ from churn_clv.tuning._studies import (
     seed_of,
     study_file,
 )
+from churn_clv.tuning._tell import Clock, comments, document_of, told_of
 
 __all__ = ["Limits", "Progress", "Space", "check", "load_space", "space_of", "tune"]
 
@@ -90,7 +88,7 @@ def tune(
     What finished before a kill is kept and never repeated: the same call goes on. Raises UserError for limits, a space
     or an output that cannot be, a history that is too short, and on Ctrl-C, after which the same call goes on too.
     """
-    clock = _Clock()
+    clock = Clock()
     space, to = space or load_space(), check(limits, settings, to)
     tracking.prepare(settings)
     found = ground(log, settings, say)
@@ -102,23 +100,23 @@ def tune(
     with quiet(), held(path):
         searched = _search(shop, found, space, limits, path, say, watch)
         clock.lap("search")
-        step, chosen = _choose(searched)
+        step, chosen = choose(searched)
         boosters = {h: final_of(booster_of(t.params, searched[h].task.base, searched[h].task.families),
                                 t.user_attrs[TREES], space) for h, t in chosen.items()}  # fmt: skip
         lines, tuned = _overlay.overlay_of(settings, boosters, step, found.search)
-        try:
-            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, say)
-        except KeyboardInterrupt:
-            raise UserError(
-                f"interrupted while judging: every trial is kept in {path}. The same command judges again."
-            ) from None
-        clock.lap("judging")
-        document = _document(settings, found, searched, chosen, boosters, step, minus, limits)
-        document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
-        _overlay.write(to, lines, comments(document))
-        say("recording the run in MLflow")
-        document["run_id"] = _record(settings, searched, document, to)
-        clock.lap("tracking")
+        with TemporaryDirectory() as place:
+            drawn = Beside(lambda: _draw(searched, Path(place) / "plots"))
+            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, path, say)
+            clock.lap("judging")
+            document = document_of(settings, found, searched, chosen, boosters, step, minus, limits.trials)
+            document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
+            _overlay.write(to, lines, comments(document))
+            say("recording the run in MLflow")
+            drawn.result()
+            shutil.copy(to, Path(place) / "tuned.yaml")
+            trials = [told_of(h, t) for h, s in searched.items() for t in finished(s.study)]
+            document["run_id"] = tracking.log_study(settings, document, trials, Path(place))
+            clock.lap("tracking")
     return document | clock.told()
 
 
@@ -157,15 +155,6 @@ def _heads(shop: Workshop, space: Space) -> list[Head]:
 
 
 # --- the search ------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Searched:
-    """A head's study, what was asked of it, and the default's outcome in the same small problem."""
-
-    study: optuna.Study
-    task: Task
-    default: Outcome
-
-
 def _search(
     shop: Workshop, found: Ground, space: Space, limits: Limits, path: Path, say: Say, watch: Watch
 ) -> dict[Head, Searched]:
@@ -219,7 +208,7 @@ def _run(
     def look() -> None:
         now = _progress(searched, limits.trials)
         if now.done >= limits.trials * STEP_SHARE:
-            _settle(searched)
+            settle(searched)
         if [now] != last:
             last[:] = [now]
             watch(now)
@@ -247,147 +236,22 @@ def _progress(searched: Mapping[Head, Searched], wanted: int) -> Progress:
     return Progress(done, wanted, best)
 
 
-def _settle(searched: Mapping[Head, Searched]) -> None:
-    """Settle on the step that is best so far, for the trials still to come: both heads must share one."""
-    open_ = [s for s in searched.values() if len(s.task.steps) > 1 and STEP not in s.study.user_attrs]
-    if open_ and (by_step := _by_step(searched)):
-        for one in open_:
-            one.study.set_user_attr(STEP, _best_step(searched, by_step))
-
-
-def _choose(searched: Mapping[Head, Searched]) -> tuple[int, dict[Head, FrozenTrial]]:
-    """The step, settled or best, and each head's best trial at it."""
-    by_step = _by_step(searched)
-    if not by_step:
-        raise UserError("tune: no step was seen through by a trial of each head. Give more --trials.")
-    settled = {s.study.user_attrs.get(STEP) for s in searched.values()}
-    step = settled.pop() if len(settled) == 1 else None
-    step = int(step) if step in by_step else _best_step(searched, by_step)
-    return step, by_step[step]
-
-
-def _by_step(searched: Mapping[Head, Searched]) -> dict[int, dict[Head, FrozenTrial]]:
-    """Each head's best trial at each step that every head has seen through."""
-    out: dict[int, dict[Head, FrozenTrial]] = {}
-    for head, one in searched.items():
-        for trial in finished(one.study):
-            if trial.state == TrialState.COMPLETE and trial.value is not None:
-                at = out.setdefault(trial.user_attrs[STEP], {})
-                if head not in at or trial.value < (at[head].value or math.inf):
-                    at[head] = trial
-    return {step: at for step, at in out.items() if len(at) == len(searched)}
-
-
-def _best_step(searched: Mapping[Head, Searched], by_step: Mapping[int, Mapping[Head, FrozenTrial]]) -> int:
-    """Where the best losses of the heads, each over the default's, have the lowest product; of equals the finest."""
-
-    def loss(step: int) -> float:
-        return sum(math.log((t.value or 0.0) / searched[h].default.value) for h, t in by_step[step].items())
-
-    return min(by_step, key=lambda s: (loss(s), s))
-
-
 # --- after it --------------------------------------------------------------------------------------
+def _draw(searched: Mapping[Head, Searched], folder: Path) -> None:
+    for head, one in searched.items():
+        _plots.draw(one.study, _verdict.PRIMARY[head], folder)
+
+
 def _judge(
-    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, say: Say
-) -> dict[str, Any] | None:
+    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, path: Path,
+    say: Say,
+) -> dict[str, Any] | None:  # fmt: skip
     if not found.judged:
         return None
     wide = [coarser(p, step) if step > 1 else p for p in found.judged]
-    return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
-
-
-def _document(
-    settings: config.Config, found: Ground, searched: Mapping[Head, Searched], chosen: Mapping[Head, FrozenTrial],
-    boosters: Mapping[Head, config.Booster], step: int, minus: dict[str, Any] | None, limits: Limits,
-) -> dict[str, Any]:  # fmt: skip
-    trials = {h: finished(s.study) for h, s in searched.items()}
-    pruned = {h: sum(t.state == TrialState.PRUNED for t in own) for h, own in trials.items()}
-    best = {
-        h: {
-            "params": boosters[h].model_dump(mode="json"),
-            "value": t.value,
-            "default_value": searched[h].default.value,
-            "metric": _verdict.PRIMARY[h],
-            "trial": t.number,
-            "n_complete": len(trials[h]),
-            "n_pruned": pruned[h],
-        }
-        for h, t in chosen.items()
-    }
-    words = _verdict.in_words(minus)
-    verdict = "; ".join(f"{h}: {w}" for h, w in words.items()) or "not judged: no later cutoff fits"
-    return {
-        "dataset": settings.dataset,
-        "fingerprint": found.log.fingerprint,
-        "best": best,
-        "step_days": settings.timeline.step_days * step,
-        "n_trials": limits.trials,
-        "n_complete": sum(map(len, trials.values())),
-        "n_pruned": sum(pruned.values()),
-        "search_cutoffs": [d.isoformat() for d in found.search.origins],
-        "judged_cutoffs": [p.test.isoformat() for p in found.judged],
-        "tuned_minus_default": minus,
-        "verdict": verdict,
-        "paid": any(w == _verdict.VERDICTS["ahead"] for w in words.values()) if words else None,
-        "notes": list(found.notes),
-    }
-
-
-def comments(document: Mapping[str, Any]) -> list[str]:
-    """What stands above the overlay: what it is, what it is of, and whether it paid."""
-    rows = document["tuned_minus_default"] or {}
-    said = [f"{m}: {r['tuned']:.5g} tuned, {r['default']:.5g} default, difference {r['difference']:+.3g} "
-            f"({r['low']:+.3g} to {r['high']:+.3g})" for m, r in rows.items()]  # fmt: skip
-    return [
-        f"Found by churn-clv tune on {dt.date.today().isoformat()}, for data set {document['dataset']} "
-        f"(fingerprint {document['fingerprint']}).",
-        f"{document['n_complete']} trials, searched on {', '.join(document['search_cutoffs'])}.",
-        f"VERDICT: {document['verdict']}.",
-        *(f"  {line}" for line in said),
-        *document["notes"],
-        "Use it behind your own config: churn-clv train CONFIG THIS_FILE",
-    ]
-
-
-def _record(settings: config.Config, searched: Mapping[Head, Searched], document: dict[str, Any], to: Path) -> str:
-    trials = [_told(h, t) for h, s in searched.items() for t in finished(s.study)]
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        for head, one in searched.items():
-            _plots.draw(one.study, _verdict.PRIMARY[head], folder / "plots")
-        shutil.copy(to, folder / "tuned.yaml")
-        return tracking.log_study(settings, document, trials, folder)
-
-
-def _told(head: Head, trial: FrozenTrial) -> Told:
-    seen = trial.state == TrialState.COMPLETE
-    began, ended = (round(t.timestamp() * 1000) if t else 0 for t in (trial.datetime_start, trial.datetime_complete))
-    return Told(head, trial.number, not seen, trial.value if seen else None, trial.user_attrs.get(TREES), trial.params,
-                trial.intermediate_values, began, ended)  # fmt: skip
-
-
-class _Clock:
-    """Wall and CPU seconds, workers' included, since the start and by stage."""
-
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self.cpus: dict[str, float] = {}
-        self.last = time.monotonic(), _cpu()
-
-    def lap(self, name: str) -> None:
-        """End a stage."""
-        now = time.monotonic(), _cpu()
-        self.laps[name], self.cpus[name] = (round(b - a, 2) for a, b in zip(self.last, now, strict=True))
-        self.last = now
-
-    def told(self) -> dict[str, Any]:
-        """For the document."""
-        wall, cpu = (round(sum(laps.values()), 2) for laps in (self.laps, self.cpus))
-        return {"wall_s": wall, "cpu_s": cpu, "stages_s": self.laps, "stages_cpu_s": self.cpus}
-
-
-def _cpu() -> float:
-    """Of this process and of workers that have ended."""
-    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(r.ru_utime + r.ru_stime for r in both)
+    try:
+        return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
+    except KeyboardInterrupt:
+        raise UserError(
+            f"interrupted while judging: every trial is kept in {path}. The same command judges again."
+        ) from None

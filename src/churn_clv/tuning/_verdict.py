@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from churn_clv.comparison import HIGHER, Party, Question, Rows
 from churn_clv.errors import UserError
 from churn_clv.recipe import Say, Workshop
 from churn_clv.timeline import Plan
+from churn_clv.tuning._beside import Beside
 
 PRIMARY = {"churn": "churn_log_loss", "spend": "spend_tweedie_deviance"}
 BESIDE = ("churn_auroc", "spend_gini")
@@ -42,34 +42,10 @@ def compare(
         return pl.concat(found).sort("cutoff", "customer_id")
 
     say(f"judging tuned and default recipe at {len(plans)} later cutoffs ({plans[0].test} to {plans[-1].test})")
-    beside = _Beside(lambda: judged(runs[1])) if both_at_once else None
+    beside = Beside(lambda: judged(runs[1])) if both_at_once else None
     base = judged(runs[0])
     mine = beside.result() if beside else judged(runs[1])
     return differences(mine, base, shop.settings)
-
-
-class _Beside:
-    """Work in a thread that does not keep a process alive which the user has interrupted."""
-
-    def __init__(self, work: Callable[[], pl.DataFrame]) -> None:
-        self._found: pl.DataFrame | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(work,), daemon=True)
-        self._thread.start()
-
-    def _run(self, work: Callable[[], pl.DataFrame]) -> None:
-        try:
-            self._found = work()
-        except BaseException as error:  # raised again where the result is asked for
-            self._error = error
-
-    def result(self) -> pl.DataFrame:
-        """Wait for what the work gives; raises what it raised."""
-        self._thread.join()
-        if self._error:
-            raise self._error
-        assert self._found is not None
-        return self._found
 
 
 def differences(mine: pl.DataFrame, base: pl.DataFrame, settings: config.Config) -> dict[str, Any]:
