@@ -16,7 +16,7 @@ import pytest
 import sim
 from world import World
 
-from churn_clv import config, events, simulate, succession, tracking
+from churn_clv import config, simulate, succession, tracking
 from churn_clv.bundle import verify
 from churn_clv.tracking.store import connect, experiment
 
@@ -84,7 +84,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made.log.write_parquet(folder / "log.parquet")
     names = ["customer_id", "time", "event_type", "amount", "order_id", "product_id", "category", "channel"]
     source = {"path": str(folder / "log.parquet"), "map": {n: n for n in names}}
-    plain = own.model_copy(update={"events": events.config.Events.model_validate({"sources": {"log": source}})})
+    plain = own.model_copy(update={"events": config.Events.model_validate({"sources": {"log": source}})})
     (folder / "shop.yaml").write_text(config.to_yaml(plain))
     return folder
 
@@ -127,6 +127,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+def fill(disk: Path) -> None:
+    """Take all the room there is."""
+    with (disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        while True:
+            filler.write(b"0" * 4096)
+
+
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
     shop: Path, small_disk: Path, tmp_path: Path
 ) -> None:
@@ -138,10 +145,12 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
     for line in process.stdout:
         lines.append(line)
         if "fitting it on every label" in line:
-            with (small_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
+            with (
+                (small_disk / "filler").open("wb", buffering=0) as filler,
+                pytest.raises(OSError, match="No space left"),
+            ):
                 while True:
                     filler.write(b"0" * 4096)
-                    filler.flush()
     process.wait(300)
     process.stdout.close()
     told = "".join(lines)
@@ -158,10 +167,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_half_written(
 def test_a_bundle_is_never_half_published_on_a_full_disk(store: Path, small_disk: Path, bundle: Path) -> None:
     own = kept.settings(store, service={"bundles": str(small_disk / "bundles")})
     version = kept.registered(own, bundle, World(300).recipe(0.1))
-    with (small_disk / "filler").open("wb") as filler, pytest.raises(OSError, match="No space left"):
-        while True:
-            filler.write(b"0" * 4096)
-            filler.flush()
+    fill(small_disk)
     with pytest.raises(succession.UserError, match=r"cannot take the bundle \(No space left"):
         succession.promote(own, str(version))
     assert tracking.history(own) == ([], None)
