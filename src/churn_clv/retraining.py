@@ -46,6 +46,7 @@ def retrain(settings: config.Config, read: Callable[[], Log], say: Say = lambda 
     say("opening the tracking store")
     tracking.prepare(settings)
     tracking.check_same_question(settings)
+    id_key(settings.out)  # made, or found to be unusable, before hours of training
     champion = tracking.champion(settings)
     if champion and _same(champion, settings, log):
         publish.publish(champion.bundle, settings.bundles_folder)
