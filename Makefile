@@ -85,7 +85,7 @@ bench-tune: $(LAB) ## time a search of 100 trials on Complete Journey, and what 
 
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
-	@$(LOCK) --extra lab --group dev -o requirements/dev.txt
+	@$(LOCK) --extra lab --extra sql --group dev -o requirements/dev.txt
 	@$(LOCK) -c requirements/dev.txt --extra lab --group build -o requirements/lab.txt
 	@$(LOCK) -c requirements/dev.txt --extra serve -o src/requirements/serve.txt
 

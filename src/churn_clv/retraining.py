@@ -56,6 +56,7 @@ def retrain(
     say("opening the tracking store")
     tracking.prepare(settings)
     tracking.check_same_question(settings)
+    id_key(settings.out)  # made, or found to be unusable, before hours of training
     champion = tracking.champion(settings)
     already = champion is not None and _same(champion, settings, log)
     if champion and already and again is None:

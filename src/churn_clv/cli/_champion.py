@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from churn_clv.cli._show import out
 from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, timed
 from churn_clv.errors import UserError
 
+MOST_OF_WHY = 200  # letters shown of each reason: a verdict names every rung
 Run = Annotated[str, typer.Argument(help="A version, a run id or its beginning, or champion or challenger.")]
 
 
@@ -154,7 +156,9 @@ def print_history(document: Mapping[str, Any]) -> None:
     if moves:
         _show.print_rows(f"Champions of {document['model']}", [_row(i, move) for i, move in enumerate(moves, 1)])
     for number, move in enumerate(moves, 1):
-        out.print(escape(f"{number}. {move['why']}"))
+        out.print(
+            escape(f"{number}. {textwrap.shorten(move['why'], MOST_OF_WHY, placeholder=' ... (--json has it whole)')}")
+        )
     now = document["champion"]
     out.print(f"champion: {f'version {now}' if now else 'none yet'}")
     if document["unrecorded"]:

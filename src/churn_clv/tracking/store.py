@@ -100,7 +100,12 @@ def connect(config: Config) -> MlflowClient:
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except (MlflowException, sqlite3.Error) as error:
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the tracking store {_without_password(uri)} needs the driver '{error.name}', which is not installed. For "
+            f"Postgres install churn-clv[sql] and write postgresql+pg8000://user:password@host/database."
+        ) from None
+    except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
             f"the tracking store {_without_password(uri)} cannot be opened: {reason} Give MLFLOW_TRACKING_URI or "
