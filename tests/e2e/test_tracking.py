@@ -248,6 +248,7 @@ def test_a_champion_comes_back_as_it_was_stored(out: Path, tmp_path: Path) -> No
     assert (champion.version, champion.run_id) == (1, run_id)
     assert (champion.tags["recipe_hash"], champion.tags["fingerprint"]) == (toy.recipe_hash, "fedcba9876543210")
     assert champion.tags["why"] == "first of its kind"
+    assert champion.tags["grade"] == "unknown" and champion.tags["dirty"] == tracking.made()["dirty"]
     assert champion.document == {"promoted": True, "why": "first of its kind"}
     assert champion.bundle == out / "cache" / verify(bundle)["version"]
     both = champion.oot.join(tracking.keyed_predictions(toy, a_training(toy).oot), on=["customer_key", "cutoff"])
