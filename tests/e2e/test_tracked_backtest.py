@@ -59,15 +59,17 @@ def test_a_backtest_is_a_run_with_the_numbers_of_its_document(toy: config.Config
     champion = ladder.pop("champion")
     own = {key: value for key, value in champion["mean"].items() if key in METRIC_KEYS}
     expected = own | {f"worst/{key}": champion["worst"][key] for key in METRIC_KEYS}
-    expected |= {f"backtest/{key}": champion["mean"][key] for key in ("churn_empc", "spend_rmse_winsorised")}
+    expected |= {f"only_backtest/{key}": champion["mean"][key] for key in ("churn_empc", "spend_rmse_winsorised")}
     expected |= {"churn_ece_above_floor": own["churn_ece"] - own["churn_ece_floor"], "test_cutoffs": 3}
     expected |= {"label_return_rate": document["label_return_rate"], "grade_points": 3}
     for name, row in ladder.items():
-        expected |= {f"{name}/{key}": row["mean"][key] for key in OF_RUNGS}
+        expected |= {f"vs_{name}/{key}": row["mean"][key] for key in OF_RUNGS}
     assert run.data.metrics == pytest.approx({key: value for key, value in expected.items() if value is not None})
-    assert {"churn_auroc", "worst/spend_total_ratio", "btyd/spend_gini", "logistic/churn_ece"} <= {*run.data.metrics}
+    assert {"churn_auroc", "worst/spend_total_ratio", "vs_btyd/spend_gini", "vs_logistic/churn_ece"} <= {
+        *run.data.metrics
+    }
     # a ranking has no probabilities, the logistic regression no money: such a metric is left out, not nought
-    assert not {"recency_rule/churn_log_loss", "logistic/spend_gini"} & {*run.data.metrics}
+    assert not {"vs_recency_rule/churn_log_loss", "vs_logistic/spend_gini"} & {*run.data.metrics}
     assert run.data.params["timeline.horizon_days"] == "28"
     assert "Grade B: so." in run.data.tags["mlflow.note.content"]
 
@@ -99,13 +101,13 @@ def test_without_money_no_spend_is_recorded(toy: config.Config, tmp_path: Path) 
 
 
 def test_a_training_and_a_backtest_have_the_same_keys(toy: config.Config, tmp_path: Path) -> None:
-    """All but what a training cannot know (backtest/...): MLflow's page then compares the two."""
+    """All but what a training cannot know (only_backtest/...): MLflow's page then compares the two."""
     graded = {"letter": "B", "why": "Grade B.", "rules": []}
     document = judged.document(cutoffs=CUTOFFS, grade=graded)
     found = {m.key for m in backtest_metrics(document)}
     ladder = [{"rung": row["rung"], "metrics": row["mean"]} for row in document["ladder"]]
     other = {m.key for m in training_metrics({"grade": graded, "data": {"label_return_rate": 0.3}}, ladder)}
-    assert found ^ other == {"backtest/churn_empc", "backtest/spend_rmse_winsorised"}
+    assert found ^ other == {"only_backtest/churn_empc", "only_backtest/spend_rmse_winsorised"}
     lowered = [key.casefold() for key in found]
     assert len(set(lowered)) == len(lowered)
     assert not {key for key in found for longer in found if longer.startswith(f"{key}/")}  # a file and a folder at once

@@ -161,9 +161,9 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     assert run.info.run_name == f"train 2024-12-04 {toy.recipe_hash[:4]}"
     assert run.info.status == "FINISHED"
     judged, recency = (step["metrics"] for step in trained.ladder)
-    expected = {k: v for k, v in judged.items() if v is not None} | {"current_champion/churn_auroc": 0.7}
+    expected = {k: v for k, v in judged.items() if v is not None} | {"vs_current_champion/churn_auroc": 0.7}
     expected |= {f"worst/{k}": v for k, v in judged.items() if v is not None}  # its one cutoff is its worst
-    expected |= {f"recency_rule/{k}": recency[k] for k in ("churn_auroc", "churn_lift_top_decile")}
+    expected |= {f"vs_recency_rule/{k}": recency[k] for k in ("churn_auroc", "churn_lift_top_decile")}
     expected |= {"label_return_rate": trained.data["label_return_rate"], "test_cutoffs": 1, "grade_points": 2}
     assert judged["churn_ece"] is not None and judged["churn_ece_floor"] is not None
     expected["churn_ece_above_floor"] = judged["churn_ece"] - judged["churn_ece_floor"]
@@ -201,7 +201,7 @@ def test_a_run_holds_all_that_a_reader_and_a_comparison_need(
     assert first["churn_auroc"] == pytest.approx(judged["churn_auroc"], rel=1e-3) and second["spend_gini"] == "-"
     assert tables["grade.json"]["data"] == [["totals", "C", 0.1, "2024-12-04", "off"]]
     card = (folder / "model_card.html").read_text()
-    assert card.count("data:image/png;base64,") == 5 and "Grade C: the total is off." in card
+    assert card.count("data:image/png;base64,") == 5 and "<h2>Grade C</h2>" in card
     assert "## Misuse" in (folder / "model_card.md").read_text()
     assert {"name", "meaning", "nulls"} <= set(json.loads((folder / "features.json").read_text())[0])
 
@@ -248,6 +248,7 @@ def test_a_champion_comes_back_as_it_was_stored(out: Path, tmp_path: Path) -> No
     assert (champion.version, champion.run_id) == (1, run_id)
     assert (champion.tags["recipe_hash"], champion.tags["fingerprint"]) == (toy.recipe_hash, "fedcba9876543210")
     assert champion.tags["why"] == "first of its kind"
+    assert champion.tags["grade"] == "unknown" and champion.tags["dirty"] == tracking.made()["dirty"]
     assert champion.document == {"promoted": True, "why": "first of its kind"}
     assert champion.bundle == out / "cache" / verify(bundle)["version"]
     both = champion.oot.join(tracking.keyed_predictions(toy, a_training(toy).oot), on=["customer_key", "cutoff"])

@@ -23,7 +23,7 @@ DAY = dt.timedelta(days=1)
 QUICKER = sim.QUICK | {"max_rounds": 15}
 LINE = sim.log().ends - 42 * DAY  # where the older of two final windows begins
 KEYS = {
-    "dataset", "horizon_days", "active_within_days", "currency", "recipe_hash", "ends", "cutoffs",
+    "dataset", "horizon_days", "active_within_days", "currency", "recipe_hash", "ends", "fingerprint", "cutoffs",
     "independent_cutoffs", "label_return_rate", "label_return_within_days", "policies", "ladder", "season",
     "season_note", "strata", "champion_minus_best", "reliability", "deciles", "lift", "intervals", "choices", "value",
     "orders",

@@ -55,7 +55,9 @@ def card(
     if file is not None:
         page = cards.html(found.document, own, found.plots) if file.suffix in (".html", ".htm") else text
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(page, encoding="utf-8")
+        aside = file.with_name(f".{file.name}.part")
+        aside.write_text(page, encoding="utf-8")
+        aside.replace(file)
     document = {"run_id": found.run_id, "file": None if file is None else str(file), "markdown": text}
     _show.answer(document, as_json, lambda d: out.print(escape(f"card: {d['file']}" if d["file"] else d["markdown"])))
 

@@ -1,7 +1,8 @@
 """A run's numbers and parameters, under the same keys in every run, so that MLflow's page puts them side by side.
 
 ``churn_auroc`` is the judged recipe's (of a backtest the mean over its cutoffs), ``worst/churn_auroc`` its worst
-cutoff's (of a training: its only one's), ``logistic/churn_auroc`` a rung's. A metric that does not apply is left out,
+cutoff's (of a training: its only one's), ``vs_logistic/churn_auroc`` a rung's: MLflow sorts by name, and a run's own
+numbers come first. A metric that does not apply is left out,
 since MLflow cannot hold a null: a run that predicts no money has no ``spend_`` key.
 """
 
@@ -39,12 +40,12 @@ def training_metrics(document: Mapping[str, Any], ladder: Sequence[Mapping[str, 
 
 
 def backtest_metrics(document: Mapping[str, Any]) -> list[Metric]:
-    """Of a backtest. What only it knows stands under ``backtest/``."""
+    """Of a backtest. What only it knows stands under ``only_backtest/``."""
     ladder, rate = document["ladder"], document.get("label_return_rate")
     rungs = {row["rung"]: row["mean"] for row in ladder[1:]}
     own, cutoffs = ladder[0]["mean"], len(document["cutoffs"])
     found = _numbers(own, ladder[0]["worst"], rungs, document, rate, cutoffs)
-    return _as_metrics(found | {f"backtest/{k}": v for k, v in own.items() if k not in METRIC_KEYS})
+    return _as_metrics(found | {f"only_backtest/{k}": v for k, v in own.items() if k not in METRIC_KEYS})
 
 
 def _numbers(
@@ -64,13 +65,13 @@ def _numbers(
         "test_cutoffs": cutoffs,
     }
     found |= {f"worst/{key}": worst.get(key) for key in METRIC_KEYS}
-    return found | {f"{name}/{key}": values.get(key) for name, values in rungs.items() for key in OF_RUNGS}
+    return found | {f"vs_{name}/{key}": values.get(key) for name, values in rungs.items() for key in OF_RUNGS}
 
 
 def _own_target(name: str, ladder: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
-    """The user's own targets: ``target.second_order/auroc``, and of a rung ``target.second_order/logistic/auroc``."""
+    """The user's own targets: ``target.back/auroc``, and of a rung ``target.back/vs_logistic/auroc``."""
     return {
-        f"target.{name}/{key}" if step["rung"] == JUDGED else f"target.{name}/{step['rung']}/{key}": value
+        f"target.{name}/{key}" if step["rung"] == JUDGED else f"target.{name}/vs_{step['rung']}/{key}": value
         for step in ladder
         for key, value in step["metrics"].items()
     }

@@ -29,7 +29,7 @@ from churn_clv.tracking.store import connect, locked
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "core_hash", "horizon_days", "code_version", "code_hash",
-             "id_key")  # fmt: skip
+             "id_key", "grade", "git_commit", "dirty")  # fmt: skip
 REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
 Found = TypeVar("Found")
 LONGEST_VERSION = 9  # digits; longer numbers do not fit a store's integers
