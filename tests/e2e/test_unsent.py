@@ -13,7 +13,7 @@ from typing import Any
 import kept
 import pytest
 
-from churn_clv import config, figures, publish, retraining, succession, tracking, unsent
+from churn_clv import config, figures, publish, recording, succession, tracking, unsent
 from churn_clv.bundle import verify
 from churn_clv.errors import UserError
 from churn_clv.tracking import owner
@@ -76,7 +76,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, bundle:
         own = kept.settings(out)
         sql(own, REFUSE)
         with pytest.raises(UserError, match=r"did not take the run \(.*readonly database.*churn-clv sync") as told:
-            retraining._registered(own, *finished(own), bundle)
+            recording._registered(own, *finished(own), bundle)
     [folder] = unsent.waiting(own)
     assert str(folder) in str(told.value)
     return out
@@ -152,7 +152,7 @@ def test_a_run_that_was_recorded_but_not_registered_is_only_registered(
     with monkeypatch.context() as patch:
         patch.setattr(tracking, "register", gone)
         with pytest.raises(UserError, match=r"No space left on device.*churn-clv sync"):
-            retraining._registered(own, *finished(own), bundle)
+            recording._registered(own, *finished(own), bundle)
     [folder] = unsent.waiting(own)
     assert not (folder / "run").exists()
     [sent] = unsent.send(own)["sent"]
@@ -192,7 +192,7 @@ def test_whatever_ends_the_recording_the_run_is_kept(
 
     monkeypatch.setattr(tracking, "register", fails)
     with pytest.raises(error) as told:
-        retraining._registered(own, *finished(own), bundle)
+        recording._registered(own, *finished(own), bundle)
     assert "churn-clv sync" in told.value.__notes__[0] and len(unsent.waiting(own)) == 1
 
 
@@ -205,7 +205,7 @@ def test_where_nothing_can_be_kept_nothing_is_left_and_it_is_said(
     monkeypatch.setattr(tracking, "log_run", full)
     monkeypatch.setattr(shutil, "copytree", full)
     with pytest.raises(UserError, match=r"could not be recorded .*nor kept under .*No space left"):
-        retraining._registered(own, *finished(own), bundle)
+        recording._registered(own, *finished(own), bundle)
     assert list((Path(own.out) / "unsent").iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from mlflow.entities import Metric, Param
 
 from churn_clv.config import Config
+from churn_clv.tracking import owner
 from churn_clv.tracking.runs import _ended, code_version
 from churn_clv.tracking.store import connect, experiment
 
@@ -43,7 +44,7 @@ def log_study(config: Config, document: Mapping[str, Any], trials: Sequence[Told
     client, where = connect(config), experiment(config)
     version, code = code_version()
     common = {"dataset": config.dataset, "recipe_hash": config.recipe_hash, "code_version": version, "code_hash": code,
-              "mlflow.source.name": "churn-clv tune", "mlflow.source.type": "LOCAL"}  # fmt: skip
+              "mlflow.source.name": "churn-clv tune", "mlflow.source.type": "LOCAL"} | owner.tags()  # fmt: skip
     name = f"{config.registered_name} tuning {document['search_cutoffs'][-1]}"
     tags = common | {"kind": "tuning", "fingerprint": document["fingerprint"], "mlflow.note.content": _note(document)}
     run_id = str(client.create_run(where, tags=tags, run_name=name).info.run_id)
