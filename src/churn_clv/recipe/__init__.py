@@ -40,16 +40,18 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = 
         if "spend" in shop.targets and share > 0:
             trees = chosen.trees[name]
             booster, scale, level = shop.balanced(Lesson(plan, when), trees, active_only=name == SPEND_IF_ACTIVE)
-            first = _priced(shop, plan, chosen, when) if len(out) == 1 else None
+            first = _priced(shop, plan, chosen, when, say) if len(out) == 1 else None
             out.append(Head(name, horizon, "amount", cut(booster, trees), level, 1.0, scale, weight=share,
                             priced=first))  # fmt: skip
     return tuple(out)
 
 
-def _priced(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date) -> Priced | None:
+def _priced(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say) -> Priced | None:
     """Expected orders x order value with its share; None where it has none. The first head of spend carries it."""
     # Like the renewal model's, what ships keeps the test cutoff's: it learns no label, and months hardly move it.
     value = shop.order_value(min(when, plan.test)) if chosen.priced else None
+    if chosen.priced and not value:
+        say(f"warning: no order value holds at {plan.test}: the boosters take its share of {chosen.priced:.0%}")
     return Priced(chosen.orders, value, chosen.priced) if value else None
 
 

@@ -66,13 +66,14 @@ def choose(shop: Workshop, plan: Plan) -> Choice:
     table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
                                         else pl.lit(None, dtype=pl.Float64).alias("purchase_days"))  # fmt: skip
     table = table.with_columns(churned=pl.Series(churned), churn_probability=pl.Series(risk))
-    orders = fit_orders(shop.values[rows], shop.columns, risk, shop.orders(rows, plan.test, horizon))
+    came = shop.orders(rows, plan.test, horizon)
+    orders = fit_orders(shop.values[rows], shop.columns, risk, came)
     counts, two_part, priced = {"churned": trees}, 0.0, 0.0
     if "spend" in shop.targets:
         spend = shop.label("spend", horizon, plan.test)[rows]
         own, two_part, money = _choose_amount(shop, plan, risk, spend)
         counts |= own
-        priced, money = _choose_priced(shop, plan, orders, risk, money, spend, origin)
+        priced, money = _choose_priced(shop, plan, risk, came, money, spend, origin)
         table = table.with_columns(spend=pl.Series(spend), expected_spend=pl.Series(money))
     return Choice(fresh, counts, *shares, two_part, orders, priced, intercept, slope, table)
 
@@ -154,22 +155,22 @@ def _choose_amount(shop: Workshop, plan: Plan, risk: Floats, spend: Floats) -> t
 
 
 def _choose_priced(
-    shop: Workshop, plan: Plan, orders: Orders, risk: Floats, money: Floats, spend: Floats, origin: Rows
+    shop: Workshop, plan: Plan, risk: Floats, came: Floats, money: Floats, spend: Floats, origin: Rows
 ) -> tuple[float, Floats]:
     """The share of expected orders x order value, and the expected spend with it.
 
-    Given only where it lowers the deviance at every origin. ``orders`` has learnt from the same origins: its handful of
-    weights hardly shows in thousands of rows.
+    Given only where it lowers the deviance at every origin, each origin's orders told by what the others have learnt
+    from those that ``came``: by its own they would know its level. With one origin there is none.
     """
     found = [shop.order_value(o) for o in plan.origins]
-    if any(value is None for value in found):
+    if len(found) == 1 or any(value is None for value in found):
         return 0.0, money
-    parts = []
+    parts, values = [], shop.values[shop.rows(plan.origins)]
     for place, value in enumerate(found):
         here = origin == place
-        model = Priced(orders, value, 1.0) if value is not None else None
-        assert model is not None
-        parts.append(model.money(shop.values[shop.rows([plan.origins[place]])], shop.columns, risk[here]))
+        assert value is not None
+        orders = fit_orders(values[~here], shop.columns, risk[~here], came[~here])
+        parts.append(Priced(orders, value, 1.0).money(values[here], shop.columns, risk[here]))
     other = np.concatenate(parts)
 
     def by_origin(mixed: Floats) -> Floats:
