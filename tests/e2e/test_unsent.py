@@ -48,10 +48,9 @@ def sql(own: config.Config, text: str) -> None:
 def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any]]:
     """A training at its end, and its document."""
     trained = a_training(own)
-    plan = [{"role": "judged refit", "labels_end": "2024-01-01"}]
     found: dict[str, Any] = {
         "promoted": True, "why": "Promoted: there is no incumbent.", "checks": [kept.PASSED], "compared_with": None,
-        "total_band": None, "plan": plan, "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
+        "total_band": None, "plan": trained.plan.rows(), "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
         "ladder": trained.ladder, "targets": {}, "bundle_version": "",
     }  # fmt: skip
     return trained, found | changes
