@@ -80,6 +80,17 @@ def test_an_unknown_run_says_which_there_are(shop: Path, first: dict[str, Any]) 
     assert first["run_id"] in str(done.exception) and "The newest there are" in str(done.exception)
 
 
+def test_a_run_is_found_by_its_beginning_and_no_store_is_made(
+    shop: Path, first: dict[str, Any], tmp_path: Path
+) -> None:
+    here = config.load(shop / "shop.yaml")
+    assert tracking.recorded(here, first["run_id"][:12]).run_id == first["run_id"]
+    elsewhere = here.model_copy(update={"out": str(tmp_path / "elsewhere")})
+    with pytest.raises(UserError, match=r"there is no tracking store at .*names `out`"):
+        tracking.recorded(elsewhere, first["run_id"])
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_train_wants_a_config_or_a_run() -> None:
     done = call("train")
     assert isinstance(done.exception, UserError) and "--from-run" in str(done.exception)

@@ -50,7 +50,8 @@ def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any
     trained = a_training(own)
     found: dict[str, Any] = {
         "promoted": True, "why": "Promoted: there is no incumbent.", "checks": [kept.PASSED], "compared_with": None,
-        "total_band": None, "plan": trained.plan.rows(), "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
+        "total_band": None, "plan": trained.plan.rows(),
+        "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
         "ladder": trained.ladder, "targets": {}, "bundle_version": "",
     }  # fmt: skip
     return trained, found | changes

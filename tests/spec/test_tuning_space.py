@@ -88,6 +88,9 @@ def test_a_draw_is_a_booster_rounded_as_the_overlay_says_it() -> None:
     )
     assert _space.booster_of({"with_basket": True, "with_price": True}, base, FAMILIES) == base  # all of them: null
     few = base.model_copy(update={"families": ("recency",)})
+    two = base.model_copy(update={"families": ("recency", "price")})
+    kept = _space.booster_of({"with_price": True}, two, ("recency", "price"))
+    assert kept.families == ("recency", "price")  # a config that names some is never widened to all
     assert _space.booster_of({"num_leaves": 3}, few, ("recency",)).families == ("recency",)  # not searched: as it was
 
 

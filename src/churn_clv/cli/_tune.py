@@ -111,4 +111,8 @@ def print_tuning(document: Mapping[str, Any], configs: list[Path]) -> None:
         _show.print_note(note)
     out.print(f"[bold]{escape(document['verdict'])}[/]")
     out.print(f"{document['n_complete']} trials in {document['wall_s']:.0f} s; run {document['run_id']}")
-    out.print(escape(f"churn-clv train {' '.join(map(str, configs))} {document['overlay']}"))
+    files = f"{' '.join(map(str, configs))} {document['overlay']}"
+    if document["paid"]:
+        out.print(escape(f"Use it: churn-clv train {files}"))
+    else:
+        out.print(escape(f"Keep the default. To try it all the same: churn-clv train {files}"))

@@ -19,10 +19,10 @@ from churn_clv.config import Config
 from churn_clv.errors import UserError
 from churn_clv.tracking.registry import version_of
 from churn_clv.tracking.runs import CONFIG, DOCUMENT
-from churn_clv.tracking.store import connect
+from churn_clv.tracking.store import connect, made_already
 
 SHOWN_RUNS = 8  # of those there are, in the message about one that there is not
-RUN_ID = re.compile(r"[0-9a-f]{32}")
+RUN_ID, BEGINNING = re.compile(r"[0-9a-f]{32}"), re.compile(r"[0-9a-f]{4,31}")
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,31 @@ class Recorded:
     plots: dict[str, bytes]
 
 
+def _by_beginning(client: MlflowClient, asked: str) -> str | None:
+    """A run's id from its beginning, where exactly one run has it; None for what is a number or no id at all."""
+    if RUN_ID.fullmatch(asked):
+        return asked
+    if not BEGINNING.fullmatch(asked) or asked.isdigit():
+        return None
+    everywhere = [e.experiment_id for e in client.search_experiments()]
+    found = [str(run.info.run_id) for run in client.search_runs(everywhere, max_results=5000)]
+    mine = [run_id for run_id in found if run_id.startswith(asked)]
+    if len(mine) > 1:
+        raise UserError(
+            f"{len(mine)} runs begin with {asked}: {', '.join(sorted(mine)[:SHOWN_RUNS])}. Give more of it."
+        )
+    return mine[0] if mine else None
+
+
 def recorded(config: Config, asked: str, pictures: bool = False) -> Recorded:
-    """The training behind a run id, or behind a version or alias of the config's registered model.
+    """The training behind a run id (or its beginning), or a version or alias of the config's registered model.
 
     Raises UserError where there is no such run (and names those there are) or where it is no training of ours.
     """
+    if not made_already(config):
+        raise UserError(f"there is no tracking store at {_place(config)}. Give the config file that names `out` too.")
     client = connect(config)
-    run_id = asked if RUN_ID.fullmatch(asked) else str(version_of(config, asked).run_id)
+    run_id = _by_beginning(client, asked) or str(version_of(config, asked).run_id)
     try:
         run = client.get_run(run_id)
     except MlflowException as error:

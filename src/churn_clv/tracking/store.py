@@ -87,6 +87,12 @@ def experiment(config: Config) -> str:
     return str(found.experiment_id)
 
 
+def made_already(config: Config) -> bool:
+    """Whether there is a store to read from: asking MLflow would make an empty SQLite one."""
+    database = _sqlite_file(config.tracking_uri)
+    return database is None or database.exists()
+
+
 def connect(config: Config) -> MlflowClient:
     """A client of the config's tracking store and registry, which are also made MLflow's defaults in this process.
 

@@ -160,6 +160,8 @@ def _search(
 ) -> dict[Head, Searched]:
     """Run what is left of the trials; UserError where not one trial of a head was seen through."""
     tasks = {h: _task(h, shop, found, space) for h in _heads(shop, space)}
+    if limits.trials < len(tasks):
+        raise UserError(f"--trials {limits.trials} leaves a model without one: give {len(tasks)} or more.")
     folder = path.with_suffix(".arena")
     say("binning the snapshots once")
     _arena.build(folder, shop, found.search, next(iter(tasks.values())).steps)

@@ -25,7 +25,7 @@ LOOK_SECONDS = 0.5  # between looks at how far it is
 def missing(studies: Mapping[Head, optuna.Study], trials: int) -> list[Head]:
     """The trials that are left of ``trials`` in total, heads in turn; the first head has the odd one."""
     share = {h: (trials + n) // len(studies) for n, h in enumerate(reversed(list(studies)))}
-    left = {h: max(0, share[h] - len(finished(study))) for h, study in studies.items()}
+    left = {h: max(0, share[h] - len(finished(study))) for h, study in studies.items() if share[h]}
     out: list[Head] = []
     while any(left.values()):
         head = max(left, key=lambda h: left[h] / share[h])  # who is furthest behind

@@ -186,7 +186,8 @@ def booster_of(params: Mapping[str, Any], base: Booster, families: Sequence[str]
     """The booster that a draw means: ``base`` with its settings; ``families`` are those that the log feeds."""
     own = {name: whole(name, value) for name, value in params.items() if name in SEARCHED}
     kept = tuple(f for f in families if params.get(f"with_{f}", True))
-    few = {FAMILIES: kept if len(kept) < len(families) else None} if any(p.startswith("with_") for p in params) else {}
+    every = base.families is None and len(kept) == len(families)  # a config that names some keeps naming them
+    few = {FAMILIES: None if every else kept} if any(p.startswith("with_") for p in params) else {}
     return base.model_copy(update=own | few)
 
 

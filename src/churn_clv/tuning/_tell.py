@@ -64,7 +64,7 @@ def comments(document: Mapping[str, Any]) -> list[str]:
             f"({r['low']:+.3g} to {r['high']:+.3g})" for m, r in rows.items()]  # fmt: skip
     return [
         f"Found by churn-clv tune on {dt.date.today().isoformat()}, for data set {document['dataset']} "
-        f"(fingerprint {document['fingerprint']}).",
+        f"(fingerprint {document['fingerprint']}, of the log up to the last judged window).",
         f"{document['n_complete']} trials, searched on {', '.join(document['search_cutoffs'])}.",
         f"VERDICT: {document['verdict']}.",
         *(f"  {line}" for line in said),
