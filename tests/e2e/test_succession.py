@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -12,9 +13,10 @@ from typing import Any
 import kept
 import polars as pl
 import pytest
+import tiny
 from typer.testing import CliRunner
 
-from churn_clv import config, publish, succession, tracking
+from churn_clv import bundle, config, publish, succession, tracking
 from churn_clv.bundle import BundleError, load_bundle, verify
 from churn_clv.cli import app
 from churn_clv.errors import UserError
@@ -150,6 +152,39 @@ def test_who_is_asked_for_by_run_prefix_or_not_at_all(own: config.Config, bundle
         succession.promote(own, "challengr")
 
 
+def test_a_run_of_another_model_is_no_version_of_this_one(own: config.Config, bundles: list[Path]) -> None:
+    """Both have a version 1: the good one was judged, and the poor one would have been crowned."""
+    poor = kept.registered(own, bundles[0], POOR)
+    other = own.model_copy(update={"model_name": "other"})
+    run_id = kept.record(other, bundles[1], GOOD)
+    assert tracking.register(other, run_id, bundles[1]) == poor
+    for force in (False, True):
+        with pytest.raises(UserError, match=rf"is version {poor} of 'other', and this config's model is"):
+            succession.promote(own, run_id, "drill", force)
+    assert "champion" not in aliases(own) and served(own) is None
+    assert tracking.find(other, run_id).model == "other"
+
+
+def test_a_run_of_another_question_is_refused(own: config.Config, bundles: list[Path]) -> None:
+    version = kept.registered(own, bundles[0], GOOD, tags={"question": "0" * 16})
+    with pytest.raises(UserError, match="answers another question than this config"):
+        succession.promote(own, str(version), "drill", force=True)
+    assert "champion" not in aliases(own)
+
+
+def test_who_is_champion_already_does_not_take_anothers_folder(own: config.Config, bundles: list[Path]) -> None:
+    version = kept.registered(own, bundles[0], GOOD)
+    succession.promote(own, str(version))
+    other = tiny.tiny_bundle(1)
+    stranger = own.model_copy(update={"model_name": "stranger"})
+    theirs = Path(own.out) / "theirs"
+    bundle.save(dataclasses.replace(other, config=stranger), theirs)
+    publish.publish(theirs, own.bundles_folder)
+    with pytest.raises(UserError, match="serves the model 'stranger'"):
+        succession.promote(own, str(version))
+    assert served(own) == sha(theirs)
+
+
 def test_a_bundle_that_the_installed_code_cannot_load_is_not_crowned(
     own: config.Config, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +231,23 @@ def test_a_publish_that_fails_after_the_alias_moved_is_mended_by_publish(
     assert tracking.find(own, "champion").document["promoted"]
     publish.publish(tracking.fetch(own), own.bundles_folder)  # what `churn-clv publish` does
     assert succession.history(own)["in_step"] and served(own) == sha(bundles[1])
+
+
+def test_who_was_overtaken_before_it_was_published_leaves_the_folder_to_the_champion(
+    own: config.Config, bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = kept.registered(own, bundles[0], POOR), kept.registered(own, bundles[1], GOOD)
+    move = tracking.promote
+
+    def and_another(*given: Any) -> None:
+        move(*given)
+        monkeypatch.setattr(tracking, "promote", move)
+        assert succession.promote(own, str(second))["promoted"]
+
+    monkeypatch.setattr(tracking, "promote", and_another)
+    with pytest.raises(succession.UnpublishedError, match=rf"version {first} became champion, and another"):
+        succession.promote(own, str(first))
+    assert served(own) == sha(bundles[1]) and succession.history(own)["in_step"]
 
 
 def test_a_move_that_broke_off_is_told_as_such(

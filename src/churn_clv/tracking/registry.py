@@ -143,6 +143,20 @@ def promote(
             client.delete_registered_model_alias(name, CHALLENGER)
 
 
+@contextmanager
+def reigning(config: Config, version: int) -> Iterator[None]:
+    """Hold the lock under which the alias ``champion`` moves; raises OvertakenError where it names another version.
+
+    The lock cannot be taken twice: nothing in the block may promote.
+    """
+    with locked(config):
+        found = by_alias(connect(config), config.registered_name, CHAMPION)
+        if found is None or int(found.version) != version:
+            now = f"version {found.version}" if found else "none"
+            raise OvertakenError(f"'{config.registered_name}': version {version} is champion no more ({now} is).")
+        yield
+
+
 def history(config: Config) -> tuple[list[moves.Move], int | None]:
     """Every recorded move of the alias ``champion``, oldest first, and the version where it stands now."""
     client = connect(config)
