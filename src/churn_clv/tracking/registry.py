@@ -42,7 +42,8 @@ class Champion:
     """The registered version behind the alias ``champion``, with what a comparison needs.
 
     ``tags`` are the version's (recipe_hash, fingerprint, question, bundle_sha256, ...), ``document`` the stored
-    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key.
+    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key,
+    ``started`` when its run began, in ms since 1970.
     """
 
     version: int
@@ -51,6 +52,7 @@ class Champion:
     document: dict[str, Any]
     bundle: Path
     oot: pl.DataFrame
+    started: int
 
 
 def champion(config: Config) -> Champion | None:
@@ -73,6 +75,7 @@ def champion(config: Config) -> Champion | None:
             document=json.loads(document.read_text(encoding="utf-8")),
             bundle=_fetch(config, found),
             oot=pl.read_parquet(predictions, memory_map=False),
+            started=int(run.info.start_time),
         )
 
 
