@@ -106,11 +106,11 @@ def test_predictions_of_money_that_were_not_judged_are_refused(own: config.Confi
              | metrics.spend_metrics(GOOD["spend"], GOOD["expected_spend"])}]  # fmt: skip
     for oot in (saw, GOOD.with_columns(expected_spend=pl.lit(None, dtype=pl.Float64))):
         version = kept.registered(own, bundles[0], oot, ladder=said)
-        with pytest.raises(UserError, match="give a Tweedie deviance of .* not the out-of-time predictions"):
+        with pytest.raises(UserError, match=r"give a Tweedie deviance of .* not the out-of-time predictions"):
             succession.promote(own, str(version))
     assert "champion" not in aliases(own)
     last = said[0]["metrics"] | {"spend_gini": 0.5}
-    with pytest.raises(UserError, match="give a Gini of .* judged at 0.5"):
+    with pytest.raises(UserError, match=r"give a Gini of .* judged at 0\.5"):
         succession.check_judged("x", {"ladder": [{"metrics": last}], "plan": kept.PLAN}, GOOD)
 
 

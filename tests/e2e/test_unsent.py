@@ -48,7 +48,7 @@ def sql(own: config.Config, text: str) -> None:
 def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any]]:
     """A training at its end, and its document."""
     trained = a_training(own)
-    plan = [{"role": "judged refit", "labels_end": "2024-01-01"}]
+    plan = trained.plan.rows()
     found: dict[str, Any] = {
         "promoted": True, "why": "Promoted: there is no incumbent.", "checks": [kept.PASSED], "compared_with": None,
         "total_band": None, "plan": plan, "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
