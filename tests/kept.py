@@ -66,6 +66,7 @@ def record(
         "run_id": run_id, "promoted": False, "why": "", "checks": [PASSED] if checks is None else checks,
         "compared_with": None, "total_band": [0.5, 2.0], "plan": PLAN, "data": {"ends": ENDS, "targets_refused": {}},
         "ladder": [{"rung": "champion", "metrics": found}], "targets": {},
+        "grade": {"letter": "A", "why": "Grade A: every rule is met.", "rules": []},
     } | document  # fmt: skip
     client.log_text(run_id, json.dumps(whole), "document.json")
     place = Path(own.out) / "draft"

@@ -161,7 +161,7 @@ def _decide(
         code = {"code_hash": tracking.code_version()[1]}
         own = {"recipe_hash": settings.recipe_hash, "core_hash": settings.core_hash} | code
         then = dt.date.fromisoformat(champion.document["data"]["ends"])
-        kin = succession.kinship(own, champion.tags, log.ends, then)
+        kin = succession.kinship(own, champion.tags, log.ends, then, after=True)
     return promotion.decide(
         mine,
         incumbent,

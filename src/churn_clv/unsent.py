@@ -94,8 +94,9 @@ def _send(settings: config.Config, folder: Path, state: dict[str, Any]) -> dict[
     if not document["promoted"]:
         return told | {"promoted": False, "why": document["why"]}
     found = succession.promote(own, str(version))
-    if not found["promoted"]:
-        tracking.keep_document(own, run_id, document | {"promoted": False, "why": found["why"]})
+    # Also where it is champion already: a sync that broke off after the crowning wrote "not promoted" just now.
+    why = document["why"] if found["already_champion"] else found["why"]
+    tracking.keep_document(own, run_id, document | {"promoted": found["promoted"], "why": why})
     return told | {"promoted": found["promoted"], "why": found["why"]}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import hashlib
 import json
 import shutil
@@ -12,9 +14,10 @@ from typing import Any
 import kept
 import polars as pl
 import pytest
+import tiny
 from typer.testing import CliRunner
 
-from churn_clv import config, publish, succession, tracking
+from churn_clv import bundle, config, metrics, publish, succession, tracking
 from churn_clv.bundle import BundleError, load_bundle, verify
 from churn_clv.cli import app
 from churn_clv.errors import UserError
@@ -96,12 +99,60 @@ def test_an_equal_run_is_refused(own: config.Config, bundles: list[Path]) -> Non
     assert not found["promoted"] and "not ahead of the incumbent's recipe" in found["why"]
 
 
+def test_predictions_of_money_that_were_not_judged_are_refused(own: config.Config, bundles: list[Path]) -> None:
+    """The churn is as judged, and the money is that of a model that has seen it."""
+    saw = GOOD.with_columns(expected_spend=pl.col("spend") * 0.9 + 1)
+    said = [{"rung": "champion", "metrics": metrics.churn_metrics(GOOD["churned"], GOOD["churn_probability"])
+             | metrics.spend_metrics(GOOD["spend"], GOOD["expected_spend"])}]  # fmt: skip
+    for oot in (saw, GOOD.with_columns(expected_spend=pl.lit(None, dtype=pl.Float64))):
+        version = kept.registered(own, bundles[0], oot, ladder=said)
+        with pytest.raises(UserError, match=r"give a Tweedie deviance of .* not the out-of-time predictions"):
+            succession.promote(own, str(version))
+    assert "champion" not in aliases(own)
+    last = said[0]["metrics"] | {"spend_gini": 0.5}
+    with pytest.raises(UserError, match=r"give a Gini of .* judged at 0\.5"):
+        succession.check_judged("x", {"ladder": [{"metrics": last}], "plan": kept.PLAN}, GOOD)
+
+
 def test_the_same_recipe_by_newer_code_is_promoted_where_it_is_not_worse(
     own: config.Config, bundles: list[Path]
 ) -> None:
     succession.promote(own, str(kept.registered(own, bundles[0], GOOD)))
     found = succession.promote(own, str(kept.registered(own, bundles[1], GOOD, tags={"code_hash": "newer"})))
     assert found["promoted"] and "refreshed" in found["why"]
+
+
+def test_two_codes_do_not_refresh_each_other_in_turn(own: config.Config, bundles: list[Path]) -> None:
+    old = kept.registered(own, bundles[0], GOOD)
+    new = kept.registered(own, bundles[1], GOOD, tags={"code_hash": "newer"})
+    assert succession.promote(own, str(old))["promoted"] and succession.promote(own, str(new))["promoted"]
+    back = succession.promote(own, str(old))
+    assert not back["promoted"] and "not ahead of the incumbent's recipe" in back["why"]
+
+
+@pytest.mark.parametrize(("ends", "recipe"), [("2024-06-03", "other"), ("2024-07-01", "same")])
+def test_only_the_later_run_refreshes(ends: str, recipe: str) -> None:
+    mine = {"core_hash": "c", "recipe_hash": recipe, "code_hash": "x"}
+    theirs = mine | {"recipe_hash": "same"}
+    days = [dt.date.fromisoformat(day) for day in (ends, kept.ENDS)]
+    found = [succession.kinship(mine, theirs, *days, after).newer for after in (True, False)]
+    assert found == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("grade", "said"),
+    [({"letter": "C"}, "the grade is C, and B is required"), (None, "the run has no grade"), ({}, "has no grade")],
+)
+def test_the_grade_is_held_against_the_config_of_now(
+    own: config.Config, bundles: list[Path], grade: dict[str, str] | None, said: str
+) -> None:
+    passed = kept.PASSED | {"name": "grade", "text": "Grade C. Required: C."}
+    version = kept.registered(own, bundles[0], GOOD, checks=[kept.PASSED, passed], grade=grade)
+    strict = own.model_copy(update={"grade": own.grade.model_copy(update={"required": "B"})})
+    found = succession.promote(strict, str(version))
+    assert not found["promoted"] and said in found["why"] and "champion" not in aliases(own)
+    assert succession.promote(own, str(version))["promoted"] == bool(grade)  # C is required
+    assert succession.promote(strict, str(version), "I looked at it", force=True)["promoted"]
 
 
 def test_a_runs_own_failed_check_still_counts(own: config.Config, bundles: list[Path]) -> None:
@@ -150,6 +201,39 @@ def test_who_is_asked_for_by_run_prefix_or_not_at_all(own: config.Config, bundle
         succession.promote(own, "challengr")
 
 
+def test_a_run_of_another_model_is_no_version_of_this_one(own: config.Config, bundles: list[Path]) -> None:
+    """Both have a version 1: the good one was judged, and the poor one would have been crowned."""
+    poor = kept.registered(own, bundles[0], POOR)
+    other = own.model_copy(update={"model_name": "other"})
+    run_id = kept.record(other, bundles[1], GOOD)
+    assert tracking.register(other, run_id, bundles[1]) == poor
+    for force in (False, True):
+        with pytest.raises(UserError, match=rf"is version {poor} of 'other', and this config's model is"):
+            succession.promote(own, run_id, "drill", force)
+    assert "champion" not in aliases(own) and served(own) is None
+    assert tracking.find(other, run_id).model == "other"
+
+
+def test_a_run_of_another_question_is_refused(own: config.Config, bundles: list[Path]) -> None:
+    version = kept.registered(own, bundles[0], GOOD, tags={"question": "0" * 16})
+    with pytest.raises(UserError, match="answers another question than this config"):
+        succession.promote(own, str(version), "drill", force=True)
+    assert "champion" not in aliases(own)
+
+
+def test_who_is_champion_already_does_not_take_anothers_folder(own: config.Config, bundles: list[Path]) -> None:
+    version = kept.registered(own, bundles[0], GOOD)
+    succession.promote(own, str(version))
+    other = tiny.tiny_bundle(1)
+    stranger = own.model_copy(update={"model_name": "stranger"})
+    theirs = Path(own.out) / "theirs"
+    bundle.save(dataclasses.replace(other, config=stranger), theirs)
+    publish.publish(theirs, own.bundles_folder)
+    with pytest.raises(UserError, match="serves the model 'stranger'"):
+        succession.promote(own, str(version))
+    assert served(own) == sha(theirs)
+
+
 def test_a_bundle_that_the_installed_code_cannot_load_is_not_crowned(
     own: config.Config, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,6 +280,23 @@ def test_a_publish_that_fails_after_the_alias_moved_is_mended_by_publish(
     assert tracking.find(own, "champion").document["promoted"]
     publish.publish(tracking.fetch(own), own.bundles_folder)  # what `churn-clv publish` does
     assert succession.history(own)["in_step"] and served(own) == sha(bundles[1])
+
+
+def test_who_was_overtaken_before_it_was_published_leaves_the_folder_to_the_champion(
+    own: config.Config, bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = kept.registered(own, bundles[0], POOR), kept.registered(own, bundles[1], GOOD)
+    move = tracking.promote
+
+    def and_another(*given: Any) -> None:
+        move(*given)
+        monkeypatch.setattr(tracking, "promote", move)
+        assert succession.promote(own, str(second))["promoted"]
+
+    monkeypatch.setattr(tracking, "promote", and_another)
+    with pytest.raises(succession.UnpublishedError, match=rf"version {first} became champion, and another"):
+        succession.promote(own, str(first))
+    assert served(own) == sha(bundles[1]) and succession.history(own)["in_step"]
 
 
 def test_a_move_that_broke_off_is_told_as_such(
@@ -293,6 +394,17 @@ def moved(kind: str, version: int, over: int | None, happened: bool = True) -> m
 )  # fmt: skip
 def test_the_line_of_champions(found: list[Any], now: int | None, line: list[int]) -> None:
     assert moves.line([moved(*one) for one in found], now) == line
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "\u2603", '"', "\n", "\udc80"])
+def test_a_long_reason_fits_the_column_of_every_store(letter: str) -> None:
+    long = dataclasses.replace(moved("promote", 1, None), why=letter * 4990, who="ada" * 60)
+    text = moves.encoded(long)
+    assert len(text) <= 5000 and text.encode()
+    [told] = moves.told({"move.x": text}, 1)
+    assert told.why.endswith(" ...") and len(told.why) > 2000 and told.who == long.who
+    short = dataclasses.replace(long, why=letter * 100)
+    assert len(moves.told({"move.x": moves.encoded(short)}, 1)[0].why) == 100
 
 
 def test_a_clock_that_went_back_does_not_put_the_record_out_of_order() -> None:

@@ -53,6 +53,7 @@ def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any
         "total_band": None, "plan": trained.plan.rows(),
         "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
         "ladder": trained.ladder, "targets": {}, "bundle_version": "",
+        "grade": {"letter": "B", "why": "Grade B: so.", "rules": []},
     }  # fmt: skip
     return trained, found | changes
 
@@ -141,6 +142,18 @@ def test_a_sync_that_breaks_off_anywhere_is_continued_and_sends_one_run(
     assert (run.info.status, run.info.run_id) == ("FINISHED", sent["run_id"])
     versions = connect(waiting).search_model_versions(f"name = '{waiting.registered_name}'")
     assert [int(v.version) for v in versions] == [1] and succession.history(waiting)["champion"] == 1
+    assert tracking.find(waiting, "champion").document["promoted"]
+
+
+def test_a_sync_that_could_not_publish_leaves_the_champion_promoted_the_second_time(
+    waiting: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "_replace_text", breaks)
+        with pytest.raises(KeyboardInterrupt):
+            unsent.send(waiting)
+    [sent] = unsent.send(waiting)["sent"]
+    assert sent["promoted"] and tracking.find(waiting, "champion").document["promoted"]
 
 
 def test_a_run_that_was_recorded_but_not_registered_is_only_registered(

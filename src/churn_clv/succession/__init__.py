@@ -42,7 +42,8 @@ def crown(
     """Make ``version`` champion and publish its bundle; returns the bundle's sha256.
 
     Raises UserError, with nothing changed, where the folder serves another model or cannot be written, or where
-    another version became champion since ``over``; and, with the alias moved, where CURRENT could not be replaced.
+    another version became champion since ``over``; and, with the alias moved, where CURRENT could not be replaced or
+    another version has followed already.
     """
     root = settings.bundles_folder
     try:
@@ -54,9 +55,21 @@ def crown(
             f"the folder (service.bundles or CHURN_CLV_BUNDLES), then `churn-clv promote {version}`."
         ) from None
     tracking.promote(settings, version, why, over, move, forced)
+    return _publish(settings, version, bundle)
+
+
+def _publish(settings: Config, version: int, bundle: Path) -> str:
+    """Publish the champion's bundle, unless another has become champion: it publishes its own, before or after."""
+    root = settings.bundles_folder
     try:
-        return publish.publish(bundle, root)
-    except (OSError, UserError) as error:
+        with tracking.reigning(settings, version):
+            return publish.publish(bundle, root)
+    except tracking.OvertakenError as error:
+        raise UnpublishedError(
+            f"version {version} became champion, and another version after it before it was published, so {root} was "
+            f"left to that one. {error} `churn-clv history` tells what stands there."
+        ) from error
+    except (*tracking.STORE_ERRORS, UserError) as error:
         raise UnpublishedError(
             f"version {version} of '{settings.registered_name}' is champion now, but {root} still serves the bundle "
             f"of before ({error}). Mend the folder, then run `churn-clv publish`: it publishes the champion."
@@ -68,7 +81,7 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
 
     Keys: promoted, already_champion, forced, version, run_id, over, why, checks, bundle_version. A run that loses is
     refused (``promoted`` false) unless ``force``, which needs a ``reason``. Raises UserError where the run has no
-    registered version, or answers another question than the config.
+    registered version, belongs to another registered model, or answers another question than the config.
     """
     if force and not (reason and reason.strip()):
         raise UserError(
@@ -78,12 +91,13 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
     mine, champion = tracking.find(settings, which), tracking.champion(settings)
     if mine.version is None:
         raise UserError(f"run {mine.run_id} was never registered, so it has no bundle. Train again.")
+    _check_ours(settings, mine)
     known = {"version": mine.version, "run_id": mine.run_id}
     if champion and champion.version == mine.version:
-        sha = publish.publish(champion.bundle, settings.bundles_folder)
+        publish.check_owner(settings)
+        sha = _publish(settings, mine.version, champion.bundle)
         why = f"Already champion: version {mine.version}."
         return known | _outcome(True, why, champion.version, sha, already=True)
-    tracking.check_same_question(settings)
     check_judged(mine.run_id, mine.document, mine.oot)
     if champion:
         check_judged(champion.run_id, champion.document, champion.oot)
@@ -149,6 +163,25 @@ def history(settings: Config) -> dict[str, Any]:
         "unrecorded": now is not None and (happened[-1].version if happened else None) != now,
         "moves": [asdict(move) for move in moves],
     }
+
+
+def _check_ours(settings: Config, mine: tracking.Stored) -> None:
+    """Raise UserError where the run is another registered model's or answers another question than the config.
+
+    A whole run id is found wherever it is, and its version's number counts in its own model only.
+    """
+    name = settings.registered_name
+    if mine.model != name:
+        raise UserError(
+            f"run {mine.run_id} is version {mine.version} of '{mine.model}', and this config's model is '{name}'. "
+            f"Give the config that it was trained with, or name a version of '{name}'."
+        )
+    tracking.check_same_question(settings)
+    if not tracking.same_question(settings, mine.tags):
+        raise UserError(
+            f"run {mine.run_id} (version {mine.version} of '{name}') answers another question than this config. "
+            f"Train again."
+        )
 
 
 def _servable(settings: Config, version: int) -> Path:

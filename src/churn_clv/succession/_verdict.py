@@ -11,9 +11,11 @@ import polars as pl
 
 from churn_clv import promotion
 from churn_clv.config import Config
+from churn_clv.grade import Grade
 from churn_clv.promotion import INCUMBENT, Check, Decision
 from churn_clv.tracking import Champion, Stored
 
+GRADE = "grade"
 KEYS = ["customer_key", "cutoff"]
 
 
@@ -26,14 +28,17 @@ class Kinship:
     renewed: str
 
 
-def kinship(mine: Mapping[str, str], theirs: Mapping[str, str], ends: dt.date, ended: dt.date) -> Kinship:
-    """By the tags recipe_hash, core_hash and code_hash of both, and the ends of their logs.
+def kinship(
+    mine: Mapping[str, str], theirs: Mapping[str, str], ends: dt.date, ended: dt.date, after: bool
+) -> Kinship:  # fmt: skip
+    """By the tags recipe_hash, core_hash and code_hash of both, the ends of their logs, and which run started last.
 
+    Only the run that started ``after`` the other refreshes it: two runs cannot refresh each other in turn.
     Only the recipe of churned and spend is compared; other targets come and go without a contest.
     """
     same = mine["core_hash"] == theirs.get("core_hash")
-    others = same and mine["recipe_hash"] != theirs["recipe_hash"] and ends >= ended
-    newer = ends > ended or mine["code_hash"] != theirs["code_hash"]
+    others = after and same and mine["recipe_hash"] != theirs["recipe_hash"] and ends >= ended
+    newer = after and (ends > ended or mine["code_hash"] != theirs["code_hash"])
     told = "with other targets beside churned and spend" if others else "on newer data"
     return Kinship(same, newer or others, told)
 
@@ -60,9 +65,11 @@ def judge(settings: Config, mine: Stored, champion: Champion | None) -> Decision
 
     Against no champion its own stored checks decide. On rows that both runs predicted the comparison is made again,
     its own checks (rungs, level) still standing; on none in common the stored verdict counts if it was against this
-    very champion, and else nothing can be said, which is a refusal.
+    very champion, and else nothing can be said, which is a refusal. The grade is held against what the config requires
+    now, and not against what one did when the run was trained.
     """
-    stored = [Check(**check) for check in mine.document["checks"]]
+    stored = [Check(**check) for check in mine.document["checks"] if check["name"] != GRADE]
+    stored.append(_graded(mine.document, settings.grade.required))
     own = [check for check in stored if not check.name.startswith(INCUMBENT)]
     if champion is None:
         return promotion.of_checks(own, mine.oot)
@@ -70,7 +77,8 @@ def judge(settings: Config, mine: Stored, champion: Champion | None) -> Decision
         if mine.document.get("compared_with") == champion.version:
             return promotion.of_checks(stored, mine.oot)
         return promotion.of_checks([Check("incumbent.comparable", False, True, why), *own], mine.oot)
-    kin = kinship(mine.tags, champion.tags, _ends(mine.document), _ends(champion.document))
+    after = mine.started > champion.started
+    kin = kinship(mine.tags, champion.tags, _ends(mine.document), _ends(champion.document), after)
     band = mine.document.get("total_band")
     decision = promotion.decide(
         mine.oot,
@@ -85,6 +93,17 @@ def judge(settings: Config, mine: Stored, champion: Champion | None) -> Decision
         seed=settings.seed,
     )
     return promotion.with_checks(decision, [*lost(champion.document, mine.document), *own], kin.renewed)
+
+
+def _graded(document: Mapping[str, Any], required: str) -> Check:
+    """Whether the run's letter is one that the config lets through."""
+    found = document.get("grade") or {}
+    if (letter := found.get("letter")) is None:
+        text = f"the run has no grade (it was made before there were grades), and {required} is required: train again"
+        return Check(GRADE, False, True, text)
+    return Check(
+        GRADE, Grade(letter, ()).at_least(required), True, f"the grade is {letter}, and {required} is required"
+    )
 
 
 def _not_comparable(mine: Stored, champion: Champion) -> str | None:

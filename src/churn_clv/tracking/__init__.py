@@ -9,6 +9,7 @@ from churn_clv.tracking.kept import keep_run, send_run, version_of_run
 from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
 from churn_clv.tracking.question import TAG as QUESTION
 from churn_clv.tracking.question import check_same_question, differences
+from churn_clv.tracking.question import same as same_question
 from churn_clv.tracking.reading import Recorded, recorded
 from churn_clv.tracking.registry import (
     CHAMPION,
@@ -20,6 +21,7 @@ from churn_clv.tracking.registry import (
     history,
     promote,
     register,
+    reigning,
 )
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
 from churn_clv.tracking.store import STORE_ERRORS, prepare
@@ -59,6 +61,8 @@ __all__ = [
     "promote",
     "recorded",
     "register",
+    "reigning",
+    "same_question",
     "send_run",
     "version_of_run",
 ]

@@ -20,6 +20,10 @@ from mlflow import MlflowClient
 
 PREFIX = "move."
 USER = "CHURN_CLV_USER"
+MOST_LETTERS = 5000  # of a registered model's tag: the column's width in Postgres, where SQLite takes more
+MOST_OF_NAME = 200
+CUT = " ..."
+WIDEST = 6  # letters of JSON that one of a reason takes at most
 PROMOTE, ROLLBACK = "promote", "rollback"
 
 
@@ -45,17 +49,31 @@ def who() -> str:
     """The user's name for the record: CHURN_CLV_USER first, then the system's."""
     given = os.environ.get(USER, "").strip()
     try:
-        return given or getpass.getuser()
+        return (given or getpass.getuser())[:MOST_OF_NAME]
     except (KeyError, OSError):  # a container may run as a number without a name
         return f"uid {os.getuid()}"
 
 
 def write(client: MlflowClient, name: str, move: Move) -> None:
-    """Add one record; its key sorts by time and is nobody else's."""
+    """Add one record; its key sorts by time and is nobody else's. A reason that is too long loses its end."""
+    stamp = re.sub(r"[-:]|\+.*", "", move.at)
+    client.set_registered_model_tag(name, f"{PREFIX}{stamp}.{secrets.token_hex(4)}", encoded(move))
+
+
+def encoded(move: Move) -> str:
+    """The record as JSON of at most ``MOST_LETTERS`` characters."""
+    text, why = _json(move), move.why
+    while why and (over := len(text) - MOST_LETTERS) > 0:
+        why = why[: -max(1, over // WIDEST)]
+        text = _json(replace(move, why=why + CUT))
+    return text
+
+
+def _json(move: Move) -> str:
     value = asdict(move)
     del value["happened"]
-    stamp = re.sub(r"[-:]|\+.*", "", move.at)
-    client.set_registered_model_tag(name, f"{PREFIX}{stamp}.{secrets.token_hex(4)}", json.dumps(value, sort_keys=True))
+    plain = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return plain.encode("utf-8", "replace").decode()  # a command line may hold bytes that are no letters
 
 
 def next_instant(tags: Mapping[str, str]) -> str:

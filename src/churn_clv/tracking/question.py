@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from mlflow.entities.model_registry import RegisteredModel
@@ -48,6 +49,11 @@ def tags(config: Config) -> dict[str, str]:
     """The question as tags of a registered model: a hash to compare and the parts to explain a difference."""
     text = json.dumps(parts(config), sort_keys=True)
     return {TAG: hashlib.sha256(text.encode()).hexdigest()[:16], PARTS: text}
+
+
+def same(config: Config, run_tags: Mapping[str, str]) -> bool:
+    """Whether a run of these tags answers the config's question."""
+    return run_tags.get(TAG) == tags(config)[TAG]
 
 
 def check_same_question(config: Config) -> None:

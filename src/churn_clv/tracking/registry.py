@@ -42,7 +42,8 @@ class Champion:
     """The registered version behind the alias ``champion``, with what a comparison needs.
 
     ``tags`` are the version's (recipe_hash, fingerprint, question, bundle_sha256, ...), ``document`` the stored
-    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key.
+    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key,
+    ``started`` when its run began, in ms since 1970.
     """
 
     version: int
@@ -51,6 +52,7 @@ class Champion:
     document: dict[str, Any]
     bundle: Path
     oot: pl.DataFrame
+    started: int
 
 
 def champion(config: Config) -> Champion | None:
@@ -73,6 +75,7 @@ def champion(config: Config) -> Champion | None:
             document=json.loads(document.read_text(encoding="utf-8")),
             bundle=_fetch(config, found),
             oot=pl.read_parquet(predictions, memory_map=False),
+            started=int(run.info.start_time),
         )
 
 
@@ -141,6 +144,20 @@ def promote(
         challenger = by_alias(client, name, CHALLENGER)
         if challenger is not None and int(challenger.version) == version:
             client.delete_registered_model_alias(name, CHALLENGER)
+
+
+@contextmanager
+def reigning(config: Config, version: int) -> Iterator[None]:
+    """Hold the lock under which the alias ``champion`` moves; raises OvertakenError where it names another version.
+
+    The lock cannot be taken twice: nothing in the block may promote.
+    """
+    with locked(config):
+        found = by_alias(connect(config), config.registered_name, CHAMPION)
+        if found is None or int(found.version) != version:
+            now = f"version {found.version}" if found else "none"
+            raise OvertakenError(f"'{config.registered_name}': version {version} is champion no more ({now} is).")
+        yield
 
 
 def history(config: Config) -> tuple[list[moves.Move], int | None]:

@@ -26,13 +26,17 @@ SHORTEST_PREFIX = 4
 
 @dataclass(frozen=True)
 class Stored:
-    """One training's run. ``version`` is None where it was never registered; ``started`` is in ms since 1970.
+    """One training's run. ``started`` is in ms since 1970.
+
+    ``version`` is a number of the registered model ``model``, which need not be the config's; both are None where the
+    run was never registered.
 
     ``tags`` and ``params`` are the run's; ``parts`` the question's (None where unregistered); ``oot`` the judged
     recipe's predictions by customer_key.
     """
 
     run_id: str
+    model: str | None
     version: int | None
     aliases: tuple[str, ...]
     tags: dict[str, str]
@@ -55,7 +59,8 @@ def find(config: Config, which: str) -> Stored:
     if run is None:
         raise UserError(f"'{which}' is no run, version or alias of '{name}'.{nearest(which, _known(client, name))}")
     if version is None:  # a whole id from another experiment
-        version = next(iter(client.search_model_versions(f"run_id = '{run.info.run_id}'")), None)
+        there = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+        version = max(there, key=lambda v: (v.name == name, int(v.version)), default=None)
     return _stored(config, client, run, version)
 
 
@@ -75,6 +80,7 @@ def _stored(config: Config, client: MlflowClient, run: Run, version: ModelVersio
         predictions = download(config, f"{run.info.artifact_uri}/{PREDICTIONS}", Path(folder))
         return Stored(
             run_id=run_id,
+            model=str(version.name) if version else None,
             version=int(version.version) if version else None,
             aliases=tuple(sorted(k for k, v in model.aliases.items() if version and int(v) == int(version.version)))
             if model
