@@ -80,6 +80,11 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
         raise UserError(f"run {mine.run_id} was never registered, so it has no bundle. Train again.")
     known = {"version": mine.version, "run_id": mine.run_id}
     if champion and champion.version == mine.version:
+        if champion.bundle is None:
+            raise UserError(
+                f"version {mine.version} is champion already, and its bundle is of a format that this version does not "
+                f"read. Train again."
+            )
         sha = publish.publish(champion.bundle, settings.bundles_folder)
         why = f"Already champion: version {mine.version}."
         return known | _outcome(True, why, champion.version, sha, already=True)
