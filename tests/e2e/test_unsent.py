@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -224,6 +225,36 @@ def test_a_process_is_gone_only_where_that_can_be_known(
     change: Callable[[dict[str, str]], dict[str, str]], gone: bool
 ) -> None:
     assert owner.gone(change(owner.tags())) is gone
+
+
+def test_a_process_that_is_hidden_is_not_called_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """proc mounted with hidepid=2: the process of another user answers EPERM, and its stat is not there."""
+
+    def refused(*_: Any) -> None:
+        raise PermissionError
+
+    live = owner.tags()
+    monkeypatch.setattr(os, "kill", refused)
+    monkeypatch.setattr(owner, "STAT", str(tmp_path / "{}"))
+    assert not owner.gone(live)
+    assert owner.gone(live | {owner.PROCESS: live[owner.PROCESS] + "0"})  # of a boot before this one
+
+
+def test_two_machines_of_one_name_do_not_judge_each_others_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Host name and process namespace are the same on both; the second has no machine-id, only a boot."""
+    dead = {owner.PROCESS: "999999999:1:x"}
+    first = owner.tags() | dead
+    assert owner.gone(first)
+    machine, boot = tmp_path / "machine-id", tmp_path / "boot_id"
+    monkeypatch.setattr(owner, "MACHINE", machine)
+    monkeypatch.setattr(owner, "BOOT", boot)
+    machine.write_text("another\n")
+    assert not owner.gone(first) and owner.gone(owner.tags() | dead) and "another" in owner.here()
+    machine.write_text("")
+    boot.write_text("a-boot\n")
+    assert not owner.gone(first) and owner.gone(owner.tags() | dead) and "a-boot" in owner.here()
 
 
 def test_preparing_the_store_closes_what_a_dead_process_left(own: config.Config, bundle: Path) -> None:
