@@ -49,10 +49,9 @@ def sql(own: config.Config, text: str) -> None:
 def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any]]:
     """A training at its end, and its document."""
     trained = a_training(own)
-    plan = [{"role": "judged refit", "labels_end": "2024-01-01"}]
     found: dict[str, Any] = {
         "promoted": True, "why": "Promoted: there is no incumbent.", "checks": [kept.PASSED], "compared_with": None,
-        "total_band": None, "plan": plan, "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
+        "total_band": None, "plan": trained.plan.rows(), "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
         "ladder": trained.ladder, "targets": {}, "bundle_version": "",
     }  # fmt: skip
     return trained, found | changes
@@ -177,6 +176,27 @@ def test_a_run_that_lost_in_training_stays_challenger(waiting: config.Config) ->
     [sent] = unsent.send(waiting)["sent"]
     assert (sent["promoted"], sent["why"]) == (False, "Not promoted: behind.")
     assert tracking.champion(waiting) is None
+
+
+def test_a_kept_run_goes_to_the_users_store_not_to_the_one_written_down(
+    waiting: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written down lacks the password."""
+    uri, asked = "postgresql+pg8000://u:s3cret@h/d", []
+    [folder] = unsent.waiting(waiting)
+    own = waiting.model_copy(update={"tracking": config.Tracking(uri=uri)})
+    (folder / "config.yaml").write_text(config.to_yaml(own))
+    assert "s3cret" not in (folder / "config.yaml").read_text()
+
+    def send(given: config.Config, *_: Any) -> str:
+        asked.append(given.tracking_uri)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking, "prepare", lambda _: "")
+    monkeypatch.setattr(tracking, "send_run", send)
+    with pytest.raises(KeyboardInterrupt):
+        unsent.send(own)
+    assert asked == [uri]
 
 
 def test_runs_of_other_models_are_left(waiting: config.Config) -> None:
