@@ -54,7 +54,7 @@ def _registered(settings: config.Config, trained: Trained, document: dict[str, A
         except Exception as second:
             raise UserError(
                 f"the run could not be recorded ({reason}), nor kept under {settings.out}/{unsent.FOLDER} "
-                f"({_first_line(second)}). Mend what is said, then train again."
+                f"({_first_line(second, error)}). Mend what is said, then train again."
             ) from error
         kept = f"the run is kept in {place}. Once the store can be written, `churn-clv sync CONFIG...` sends it."
         if isinstance(error, (*tracking.STORE_ERRORS, UserError)):
@@ -63,9 +63,10 @@ def _registered(settings: config.Config, trained: Trained, document: dict[str, A
         raise
 
 
-def _first_line(error: BaseException) -> str:
-    """What was at the bottom of it: a store's own words wrap the refused connection or the full disk."""
-    while not isinstance(error, UserError) and (deeper := error.__cause__ or error.__context__):
+def _first_line(error: BaseException, before: BaseException | None = None) -> str:
+    """What was at the bottom of it: a store's own words wrap the refused connection or the full disk. ``before`` is
+    the error under whose handling this one came."""
+    while not isinstance(error, UserError) and (deeper := error.__cause__ or error.__context__) not in (None, before):
         error = deeper
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 

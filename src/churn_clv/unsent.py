@@ -62,23 +62,31 @@ def send(settings: config.Config, say: Say = lambda _: None) -> dict[str, Any]:
 
     A run whose training said "promote" is judged again, by the rules of ``succession.promote``, against the champion
     of now; any other stays challenger. Keys: sent (a list of kept_id, run_id, model_version, promoted, why), left (how
-    many kept runs belong to other models). Raises UserError where the store is still away; what was sent stays sent.
+    many kept runs belong to other models), failed (a list of kept_id, folder, why: those that cannot be sent, which
+    stop no other). Raises UserError where the store is still away; what was sent stays sent.
     """
     tracking.prepare(settings)
     with _alone(settings):
-        mine, left = [], 0
+        mine, left, sent, failed = [], 0, [], []
         for folder in waiting(settings):
-            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            try:
+                state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            except ValueError as error:
+                failed.append({"kept_id": folder.name, "folder": str(folder), "why": f"{STATE}: {error}"})
+                continue
             if state["model"] == settings.registered_name:
                 mine.append((folder, state))
             else:
                 left += 1
-        sent = []
         for folder, state in mine:
             say(f"sending {folder.name}")
-            sent.append(_send(settings, folder, state))
-            _remove(folder)
-        return {"sent": sent, "left": left}
+            try:
+                sent.append(_send(settings, folder, state))
+                _remove(folder)
+            except UserError as error:
+                say(f"{folder.name} cannot be sent: {error}")
+                failed.append({"kept_id": folder.name, "folder": str(folder), "why": str(error)})
+        return {"sent": sent, "left": left, "failed": failed}
 
 
 def _send(settings: config.Config, folder: Path, state: dict[str, Any]) -> dict[str, Any]:

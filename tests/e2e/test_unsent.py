@@ -13,9 +13,11 @@ from typing import Any
 
 import kept
 import pytest
+from typer.testing import CliRunner
 
 from churn_clv import config, figures, publish, recording, succession, tracking, unsent
 from churn_clv.bundle import verify
+from churn_clv.cli import app
 from churn_clv.errors import UserError
 from churn_clv.tracking import owner
 from churn_clv.tracking.store import connect, experiment
@@ -51,7 +53,8 @@ def finished(own: config.Config, **changes: Any) -> tuple[Trained, dict[str, Any
     trained = a_training(own)
     found: dict[str, Any] = {
         "promoted": True, "why": "Promoted: there is no incumbent.", "checks": [kept.PASSED], "compared_with": None,
-        "total_band": None, "plan": trained.plan.rows(), "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
+        "total_band": None, "plan": trained.plan.rows(),
+        "data": trained.data | {"ends": kept.ENDS, "targets_refused": {}},
         "ladder": trained.ladder, "targets": {}, "bundle_version": "",
     }  # fmt: skip
     return trained, found | changes
@@ -99,7 +102,11 @@ def test_a_kept_run_is_sent_whole_promoted_published_and_gone(
 ) -> None:
     trained, document = finished(waiting)
     [sent] = unsent.send(waiting)["sent"]
-    assert sent["promoted"] and unsent.waiting(waiting) == [] and unsent.send(waiting) == {"sent": [], "left": 0}
+    assert (
+        sent["promoted"]
+        and unsent.waiting(waiting) == []
+        and unsent.send(waiting) == {"sent": [], "left": 0, "failed": []}
+    )
     assert publish.current(waiting.bundles_folder) == verify(bundle)["version"]
     direct = connect(waiting).get_run(tracking.log_run(waiting, trained, document, bundle))
     [copied] = [run for run in runs(waiting) if run.info.run_id != direct.info.run_id]
@@ -178,6 +185,25 @@ def test_a_run_that_lost_in_training_stays_challenger(waiting: config.Config) ->
     assert tracking.champion(waiting) is None
 
 
+def test_one_that_cannot_be_sent_stops_no_other(waiting: config.Config) -> None:
+    [good] = unsent.waiting(waiting)
+    bad = shutil.copytree(good, good.with_name("bad"))
+    (bad / "config.yaml").write_text("gone_since: 1\n")
+    broken = shutil.copytree(good, good.with_name("broken"))
+    (broken / "state.json").write_text("{")
+    for place, folder in enumerate((broken, bad, good)):
+        os.utime(folder / "state.json", (place, place))
+    overlay = Path(waiting.out) / "own.yaml"
+    overlay.write_text(config.to_yaml(waiting))
+    done = CliRunner().invoke(app, ["sync", str(overlay), "--json"])
+    assert isinstance(done.exception, UserError)
+    assert "2 kept run(s) cannot be sent. To drop one, remove its folder" in str(done.exception)
+    assert str(bad) in str(done.exception) and str(broken) in str(done.exception)
+    told = json.loads(done.stdout)
+    assert [one["kept_id"] for one in told["failed"]] == ["broken", "bad"] and len(told["sent"]) == 1
+    assert unsent.waiting(waiting) == [broken, bad]
+
+
 def test_a_kept_run_goes_to_the_users_store_not_to_the_one_written_down(
     waiting: config.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,7 +227,7 @@ def test_a_kept_run_goes_to_the_users_store_not_to_the_one_written_down(
 
 def test_runs_of_other_models_are_left(waiting: config.Config) -> None:
     other = waiting.model_copy(update={"model_name": "other"})
-    assert unsent.send(other) == {"sent": [], "left": 1} and len(unsent.waiting(waiting)) == 1
+    assert unsent.send(other) == {"sent": [], "left": 1, "failed": []} and len(unsent.waiting(waiting)) == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
