@@ -243,6 +243,39 @@ def test_whatever_ends_the_recording_the_run_is_kept(
     assert "churn-clv sync" in told.value.__notes__[0] and len(unsent.waiting(own)) == 1
 
 
+def test_a_plot_that_cannot_be_drawn_does_not_cost_the_training(
+    own: config.Config, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "draw", bug)
+        with pytest.raises(ZeroDivisionError) as told:
+            recording._registered(own, *finished(own), bundle)
+    assert "churn-clv sync" in told.value.__notes__[0]
+    [sent] = unsent.send(own)["sent"]
+    run = connect(own).get_run(sent["run_id"])
+    assert sent["promoted"] and run.data.tags["missing"] == "note, plots, card"
+    assert tracking.find(own, "champion").oot.height == 200
+
+
+def test_where_not_even_a_bare_run_can_be_written_bundle_and_document_are_kept(
+    own: config.Config, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tracking, "log_run", bug)
+    monkeypatch.setattr(tracking, "keep_run", bug)
+    with pytest.raises(ZeroDivisionError):
+        recording._registered(own, *finished(own), bundle)
+    [folder] = unsent.waiting(own)
+    assert verify(folder / "bundle") and json.loads((folder / "state.json").read_text())["document"]["ladder"]
+    [failed] = unsent.send(own)["failed"]
+    assert "it has no run" in failed["why"]
+
+
 def test_where_nothing_can_be_kept_nothing_is_left_and_it_is_said(
     own: config.Config, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
