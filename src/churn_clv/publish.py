@@ -59,12 +59,23 @@ def check_owner(settings: config.Config) -> None:
     stored = root / str(sha) / "config.yaml"
     if sha is None or not stored.is_file():
         return
-    there = config.from_dict(yaml.safe_load(stored.read_text(encoding="utf-8")), where=str(stored)).registered_name
+    there = _registered_name(stored)
     if there != settings.registered_name:
         raise UserError(
             f"{root} serves the model '{there}', and this config asks for '{settings.registered_name}'. Give this one "
             f"a folder of its own (service.bundles or CHURN_CLV_BUNDLES), or train and publish it there."
         )
+
+
+def _registered_name(stored: Path) -> str:
+    """Of a bundle's config, which another version may have written: only the keys that make the name are read."""
+    values = yaml.safe_load(stored.read_text(encoding="utf-8"))
+    try:
+        horizon = config.Timeline.model_construct(horizon_days=values["timeline"]["horizon_days"])
+        named = {"dataset": values["dataset"], "model_name": values["model_name"], "timeline": horizon}
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{stored} names no model ({error}). Publish the bundle again.") from None
+    return config.Config.model_construct(**named).registered_name
 
 
 def current(bundles_root: str | Path) -> str | None:

@@ -42,7 +42,8 @@ def retrain(
     The same recipe and code on the same data is already champion: nothing is trained, the stored document is returned.
     With ``again``, the run whose config this is, it is trained all the same; ``reproduces`` says how the two compare.
     The same recipe on newer data, or by newer code on the same data, replaces the champion where it is not worse; on
-    newer data and by newer code the old recipe cannot be run, and the rungs decide.
+    newer data and by newer code, or where the champion's bundle is of a format that is not read here, the old recipe
+    cannot be run, and the rungs decide.
     Raises UserError before any training where the labels do not fit, the registered model answers another question, or
     the bundles folder serves another model.
     """
@@ -56,7 +57,7 @@ def retrain(
     id_key(settings.out)  # made, or found to be unusable, before hours of training
     champion = tracking.champion(settings)
     already = champion is not None and _same(champion, settings, log)
-    if champion and already and again is None:
+    if champion and champion.bundle and already and again is None:
         publish.publish(champion.bundle, settings.bundles_folder)
         why = f"already champion: version {champion.version} is this recipe on this data."
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
@@ -103,6 +104,8 @@ def _same(champion: Champion, settings: config.Config, log: Log) -> bool:
     """
     if not (_same_recipe(champion, settings) and _same_code(champion) and _same_data(champion, log)):
         return False
+    if champion.bundle is None:
+        return False
     try:
         bundle.load_bundle(champion.bundle)
     except bundle.BundleError:
@@ -132,7 +135,7 @@ def _incumbent(
     if same_key and _same_data(champion, log):
         succession.check_judged(champion.run_id, champion.document, champion.oot)
         return champion.oot
-    if not _same_code(champion):
+    if champion.bundle is None or not _same_code(champion):
         say("the champion's code is not this one: on newer data it cannot be run again")
         return None
     if _same_recipe(champion, settings):

@@ -42,13 +42,30 @@ def keep(settings: config.Config, trained: Trained, document: dict[str, Any], bu
         state = {"kept_id": kept_id, "model": settings.registered_name, "run_id": run_id, "document": document}
         (draft / STATE).write_text(json.dumps(state, indent=2, default=str), encoding="utf-8")
         if run_id is None:
-            (draft / RUN).mkdir()
-            tracking.keep_run(settings, trained, document | {"promoted": False}, bundle, draft / RUN)
+            _keep_run(settings, trained, document | {"promoted": False}, bundle, draft / RUN)
         draft.rename(target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     return target
+
+
+def _keep_run(settings: config.Config, trained: Trained, document: dict[str, Any], bundle: Path, folder: Path) -> None:
+    """Record the run in ``folder``. A plot or a card that cannot be made does not cost the training: it is left out."""
+    folder.mkdir()
+    try:
+        tracking.keep_run(settings, trained, document, bundle, folder)
+    except Exception:
+        shutil.rmtree(folder)
+        again = folder.with_name(f"{RUN}-bare")  # MLflow holds on to the file of a path that it knows
+        again.mkdir()
+        try:
+            tracking.keep_run(settings, trained, document, bundle, again, True)
+            again.rename(folder)
+        except tracking.STORE_ERRORS:
+            raise
+        except Exception:
+            shutil.rmtree(again)  # bundle and document stay, and sync says what is missing
 
 
 def waiting(settings: config.Config) -> list[Path]:
@@ -62,28 +79,38 @@ def send(settings: config.Config, say: Say = lambda _: None) -> dict[str, Any]:
 
     A run whose training said "promote" is judged again, by the rules of ``succession.promote``, against the champion
     of now; any other stays challenger. Keys: sent (a list of kept_id, run_id, model_version, promoted, why), left (how
-    many kept runs belong to other models). Raises UserError where the store is still away; what was sent stays sent.
+    many kept runs belong to other models), failed (a list of kept_id, folder, why: those that cannot be sent, which
+    stop no other). Raises UserError where the store is still away; what was sent stays sent.
     """
     tracking.prepare(settings)
     with _alone(settings):
-        mine, left = [], 0
+        mine, left, sent, failed = [], 0, [], []
         for folder in waiting(settings):
-            state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            try:
+                state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+            except ValueError as error:
+                failed.append({"kept_id": folder.name, "folder": str(folder), "why": f"{STATE}: {error}"})
+                continue
             if state["model"] == settings.registered_name:
                 mine.append((folder, state))
             else:
                 left += 1
-        sent = []
         for folder, state in mine:
             say(f"sending {folder.name}")
-            sent.append(_send(settings, folder, state))
-            _remove(folder)
-        return {"sent": sent, "left": left}
+            try:
+                sent.append(_send(settings, folder, state))
+                _remove(folder)
+            except UserError as error:
+                say(f"{folder.name} cannot be sent: {error}")
+                failed.append({"kept_id": folder.name, "folder": str(folder), "why": str(error)})
+        return {"sent": sent, "left": left, "failed": failed}
 
 
 def _send(settings: config.Config, folder: Path, state: dict[str, Any]) -> dict[str, Any]:
     kept = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
     own = config.from_dict(kept | {"tracking": settings.tracking.model_dump(), "out": settings.out}, where=str(folder))
+    if not (state["run_id"] or (folder / RUN).is_dir()):
+        raise UserError(f"it has no run, which could not be written. Its bundle is whole in {folder / BUNDLE}.")
     run_id = state["run_id"] or tracking.send_run(own, folder / RUN, state["kept_id"])
     version = tracking.version_of_run(own, run_id)
     if version is None:

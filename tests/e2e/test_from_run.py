@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 import sim
+import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
 from churn_clv import cli, config, retraining, tracking
+from churn_clv.cli import _lab
 from churn_clv.errors import UserError
 
 COLUMNS = ("customer_id", "time", "event_type", "amount", "order_id", "product_id", "category", "channel")
@@ -89,6 +91,22 @@ def test_a_run_is_found_by_its_beginning_and_no_store_is_made(
     with pytest.raises(UserError, match=r"there is no tracking store at .*names `out`"):
         tracking.recorded(elsewhere, first["run_id"])
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_store_of_a_run_made_again_is_the_users_not_the_one_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written down lacks the password."""
+    uri, overlay = "postgresql+pg8000://u:s3cret@h/d", tmp_path / "own.yaml"
+    overlay.write_text(f"tracking: {{uri: '{uri}'}}\n")
+    values = yaml.safe_load(config.to_yaml(sim.settings(tracking={"uri": uri})))
+    assert values["tracking"]["uri"] == "postgresql+pg8000://u@h/d"
+    monkeypatch.setattr(tracking, "recorded", lambda *_: SimpleNamespace(values=values))
+    assert _lab._recorded([overlay], "a")[1].tracking_uri == uri
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://other:5000")
+    assert _lab._recorded([], "a")[1].tracking_uri == "http://other:5000"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert _lab._recorded([], "a")[1].tracking.uri is None
 
 
 def test_train_wants_a_config_or_a_run() -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kept
 import polars as pl
 import pytest
 import sim
 
-from churn_clv import config, events, promotion, publish, retraining, tracking
+from churn_clv import config, events, figures, promotion, publish, retraining, tracking, training
+from churn_clv.bundle import _files
 from churn_clv.errors import UserError
+from churn_clv.training import Trained
 
 WEEK = dt.timedelta(days=7)
 
@@ -38,8 +41,22 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(out: Path) -> dict[str, Any]:
-    return retraining.retrain(settings(out), lambda: until(7))
+def both(out: Path) -> tuple[dict[str, Any], Trained]:
+    made: list[Trained] = []
+    with pytest.MonkeyPatch.context() as patch:
+        train = training.train
+        patch.setattr(training, "train", lambda *given: made.append(train(*given)) or made[0])
+        return retraining.retrain(settings(out), lambda: until(7)), made[0]
+
+
+@pytest.fixture(scope="module")
+def first(both: tuple[dict[str, Any], Trained]) -> dict[str, Any]:
+    return both[0]
+
+
+@pytest.fixture(scope="module")
+def trained(both: tuple[dict[str, Any], Trained]) -> Trained:
+    return both[1]
 
 
 def current(own: config.Config) -> str | None:
@@ -106,6 +123,32 @@ def test_a_folder_that_serves_another_model_is_left_alone(out: Path, first: dict
     other = settings(out, **taken).model_copy(update={"dataset": "another"})
     with pytest.raises(UserError, match="serves the model 'churn-clv-simulated-h28', and"):
         retraining.retrain(other, until)
+
+
+def test_a_champion_of_an_older_format_is_followed(
+    store: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An upgrade, on the same data: the stored predictions are compared, and the old bundle is not touched."""
+    kept.without_wrapper(monkeypatch)
+    monkeypatch.setattr(figures, "draw", lambda *_: {})
+    monkeypatch.setattr(training, "train", lambda *_: trained)
+    own = settings(store)
+    old = retraining.retrain(own, lambda: until(7))
+    monkeypatch.setattr(_files, "FORMAT", _files.FORMAT + 1)
+    monkeypatch.setattr(tracking, "code_version", lambda: ("1", "newer"))
+    document = retraining.retrain(own, lambda: until(7))
+    assert document["promoted"] and "refreshed" in document["why"] and document["compared_with"] == 1
+    assert document["ladder"][1]["rung"] == "current_champion"
+    assert current(own) == document["bundle_version"] != old["bundle_version"]
+
+
+def test_on_newer_data_the_recipe_of_an_older_format_is_not_run() -> None:
+    champion: Any = SimpleNamespace(tags={"fingerprint": "old", "code_hash": tracking.code_version()[1]}, bundle=None)
+    log: Any = SimpleNamespace(fingerprint="new")
+    said: list[str] = []
+    trained: Any = None
+    assert retraining._incumbent(champion, trained, log, sim.settings(), said.append) is None
+    assert "cannot be run again" in said[0]
 
 
 def test_what_must_fail_leaves_no_trace(tmp_path: Path) -> None:

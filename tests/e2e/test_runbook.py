@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shutil
@@ -15,9 +16,17 @@ from typing import Any
 import kept
 import pytest
 
-from churn_clv import config, publish, succession, tracking
+from churn_clv import config, publish, succession, timeline, tracking, tuning
 from churn_clv.bundle import verify
+from churn_clv.tuning import _studies
 
+pytestmark = pytest.mark.check
+
+SPACE = {
+    "trial": {"rows": 1000, "rounds": 10},
+    "step": [1],
+    **{head: {"num_leaves": {"low": 2, "high": 15}} for head in ("churn", "spend")},
+}
 PAGE = Path(__file__).parents[2] / "docs" / "runbook.md"
 COMMAND = '#!/bin/sh\nexec "{python}" -W ignore -m churn_clv.cli "$@"\n'
 
@@ -41,6 +50,14 @@ def run(heading: str, tmp_path: Path, **variables: Path) -> str:
                           capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def study_of(own: config.Config) -> Path:
+    """Where a tuning of this config keeps its trials."""
+    plan = timeline.make_plan(dt.date(2024, 1, 1), dt.date(2025, 1, 1), own.timeline)
+    path = _studies.study_file(own, tuning.space_of(SPACE), "data", plan)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def state(own: config.Config) -> dict[str, Any]:
@@ -67,7 +84,7 @@ def shop(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> config
         succession.promote(own, str(kept.registered(own, folder, oot)))
     succession.rollback(own, "a drill")
     kept.registered(own, bundles[1], middling)
-    with closing(sqlite3.connect(store / "studies.db")) as study:
+    with closing(sqlite3.connect(study_of(own))) as study:
         study.execute("CREATE TABLE trials (value)")
         study.execute("INSERT INTO trials VALUES (42)")
         study.commit()
@@ -89,7 +106,7 @@ def test_what_was_backed_up_while_in_use_comes_back_the_same(shop: config.Config
     assert "champion: version 1" in told and "is bundle" in told
     assert state(shop) == before
     assert verify(out / "bundles" / shop.registered_name / str(before["served"]))["version"] == before["bundle"]
-    with closing(sqlite3.connect(out / "studies.db")) as study:
+    with closing(sqlite3.connect(study_of(shop))) as study:
         assert study.execute("SELECT value FROM trials").fetchall() == [(42,)]
     assert (out / "unsent" / "abc" / "state.json").is_file()
 

@@ -18,7 +18,7 @@ import tiny
 from typer.testing import CliRunner
 
 from churn_clv import bundle, config, metrics, publish, succession, tracking
-from churn_clv.bundle import BundleError, load_bundle, verify
+from churn_clv.bundle import BundleError, _files, load_bundle, verify
 from churn_clv.cli import app
 from churn_clv.errors import UserError
 from churn_clv.tracking import moves
@@ -252,6 +252,43 @@ def test_a_bundle_that_the_installed_code_cannot_load_is_not_crowned(
     with pytest.raises(BundleError):
         succession.promote(own, str(version))
     assert "champion" not in aliases(own) and served(own) is None
+
+
+def of_format(folder: Path, number: int, into: Path) -> Path:
+    """The bundle as a version with another format would have written it."""
+    shutil.copytree(folder, into)
+    manifest = json.loads((into / "manifest.json").read_text())
+    (into / "manifest.json").write_text(json.dumps(manifest | {"format": number}))
+    return into
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_champion_of_an_older_format_is_followed_and_never_published(
+    own: config.Config, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    first = kept.registered(own, bundles[0], GOOD if force else POOR)
+    assert succession.promote(own, str(first))["promoted"]
+    monkeypatch.setattr(_files, "FORMAT", _files.FORMAT + 1)
+    champion = tracking.champion(own)
+    assert champion is not None and (champion.version, champion.bundle) == (first, None)
+    with pytest.raises(UserError, match="version 1 is champion already, and its bundle is of a format"):
+        succession.promote(own, str(first))
+    newer = of_format(bundles[1], _files.FORMAT, tmp_path / "newer")
+    second = kept.registered(own, newer, POOR if force else GOOD)
+    found = succession.promote(own, str(second), "new format", force)
+    assert (found["promoted"], found["forced"], served(own)) == (True, force, sha(newer))
+    with pytest.raises(BundleError, match="bundle format"):
+        succession.rollback(own, "back")
+    assert aliases(own)["champion"] == second and served(own) == sha(newer)
+
+
+def test_damage_that_looks_like_another_format_is_still_damage(own: config.Config, bundles: list[Path]) -> None:
+    succession.promote(own, str(kept.registered(own, bundles[0], GOOD)))
+    shutil.rmtree(Path(own.out) / "cache")
+    [manifest] = (Path(own.out) / "artifacts").rglob("manifest.json")
+    manifest.write_text(manifest.read_text().replace(f'"format": {_files.FORMAT}', '"format": 4'))
+    with pytest.raises(BundleError, match="bundle format 4"):
+        tracking.champion(own)
 
 
 # --- what fails on the way ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -12,9 +13,11 @@ from typing import Any
 
 import kept
 import pytest
+from typer.testing import CliRunner
 
 from churn_clv import config, figures, publish, recording, succession, tracking, unsent
 from churn_clv.bundle import verify
+from churn_clv.cli import app
 from churn_clv.errors import UserError
 from churn_clv.tracking import owner
 from churn_clv.tracking.store import connect, experiment
@@ -100,7 +103,11 @@ def test_a_kept_run_is_sent_whole_promoted_published_and_gone(
 ) -> None:
     trained, document = finished(waiting)
     [sent] = unsent.send(waiting)["sent"]
-    assert sent["promoted"] and unsent.waiting(waiting) == [] and unsent.send(waiting) == {"sent": [], "left": 0}
+    assert (
+        sent["promoted"]
+        and unsent.waiting(waiting) == []
+        and unsent.send(waiting) == {"sent": [], "left": 0, "failed": []}
+    )
     assert publish.current(waiting.bundles_folder) == verify(bundle)["version"]
     direct = connect(waiting).get_run(tracking.log_run(waiting, trained, document, bundle))
     [copied] = [run for run in runs(waiting) if run.info.run_id != direct.info.run_id]
@@ -191,9 +198,49 @@ def test_a_run_that_lost_in_training_stays_challenger(waiting: config.Config) ->
     assert tracking.champion(waiting) is None
 
 
+def test_one_that_cannot_be_sent_stops_no_other(waiting: config.Config) -> None:
+    [good] = unsent.waiting(waiting)
+    bad = shutil.copytree(good, good.with_name("bad"))
+    (bad / "config.yaml").write_text("gone_since: 1\n")
+    broken = shutil.copytree(good, good.with_name("broken"))
+    (broken / "state.json").write_text("{")
+    for place, folder in enumerate((broken, bad, good)):
+        os.utime(folder / "state.json", (place, place))
+    overlay = Path(waiting.out) / "own.yaml"
+    overlay.write_text(config.to_yaml(waiting))
+    done = CliRunner().invoke(app, ["sync", str(overlay), "--json"])
+    assert isinstance(done.exception, UserError)
+    assert "2 kept run(s) cannot be sent. To drop one, remove its folder" in str(done.exception)
+    assert str(bad) in str(done.exception) and str(broken) in str(done.exception)
+    told = json.loads(done.stdout)
+    assert [one["kept_id"] for one in told["failed"]] == ["broken", "bad"] and len(told["sent"]) == 1
+    assert unsent.waiting(waiting) == [broken, bad]
+
+
+def test_a_kept_run_goes_to_the_users_store_not_to_the_one_written_down(
+    waiting: config.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written down lacks the password."""
+    uri, asked = "postgresql+pg8000://u:s3cret@h/d", []
+    [folder] = unsent.waiting(waiting)
+    own = waiting.model_copy(update={"tracking": config.Tracking(uri=uri)})
+    (folder / "config.yaml").write_text(config.to_yaml(own))
+    assert "s3cret" not in (folder / "config.yaml").read_text()
+
+    def send(given: config.Config, *_: Any) -> str:
+        asked.append(given.tracking_uri)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tracking, "prepare", lambda _: "")
+    monkeypatch.setattr(tracking, "send_run", send)
+    with pytest.raises(KeyboardInterrupt):
+        unsent.send(own)
+    assert asked == [uri]
+
+
 def test_runs_of_other_models_are_left(waiting: config.Config) -> None:
     other = waiting.model_copy(update={"model_name": "other"})
-    assert unsent.send(other) == {"sent": [], "left": 1} and len(unsent.waiting(waiting)) == 1
+    assert unsent.send(other) == {"sent": [], "left": 1, "failed": []} and len(unsent.waiting(waiting)) == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
@@ -207,6 +254,39 @@ def test_whatever_ends_the_recording_the_run_is_kept(
     with pytest.raises(error) as told:
         recording._registered(own, *finished(own), bundle)
     assert "churn-clv sync" in told.value.__notes__[0] and len(unsent.waiting(own)) == 1
+
+
+def test_a_plot_that_cannot_be_drawn_does_not_cost_the_training(
+    own: config.Config, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(figures, "draw", bug)
+        with pytest.raises(ZeroDivisionError) as told:
+            recording._registered(own, *finished(own), bundle)
+    assert "churn-clv sync" in told.value.__notes__[0]
+    [sent] = unsent.send(own)["sent"]
+    run = connect(own).get_run(sent["run_id"])
+    assert sent["promoted"] and run.data.tags["missing"] == "note, plots, card"
+    assert tracking.find(own, "champion").oot.height == 200
+
+
+def test_where_not_even_a_bare_run_can_be_written_bundle_and_document_are_kept(
+    own: config.Config, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tracking, "log_run", bug)
+    monkeypatch.setattr(tracking, "keep_run", bug)
+    with pytest.raises(ZeroDivisionError):
+        recording._registered(own, *finished(own), bundle)
+    [folder] = unsent.waiting(own)
+    assert verify(folder / "bundle") and json.loads((folder / "state.json").read_text())["document"]["ladder"]
+    [failed] = unsent.send(own)["failed"]
+    assert "it has no run" in failed["why"]
 
 
 def test_where_nothing_can_be_kept_nothing_is_left_and_it_is_said(
@@ -237,6 +317,36 @@ def test_a_process_is_gone_only_where_that_can_be_known(
     change: Callable[[dict[str, str]], dict[str, str]], gone: bool
 ) -> None:
     assert owner.gone(change(owner.tags())) is gone
+
+
+def test_a_process_that_is_hidden_is_not_called_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """proc mounted with hidepid=2: the process of another user answers EPERM, and its stat is not there."""
+
+    def refused(*_: Any) -> None:
+        raise PermissionError
+
+    live = owner.tags()
+    monkeypatch.setattr(os, "kill", refused)
+    monkeypatch.setattr(owner, "STAT", str(tmp_path / "{}"))
+    assert not owner.gone(live)
+    assert owner.gone(live | {owner.PROCESS: live[owner.PROCESS] + "0"})  # of a boot before this one
+
+
+def test_two_machines_of_one_name_do_not_judge_each_others_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Host name and process namespace are the same on both; the second has no machine-id, only a boot."""
+    dead = {owner.PROCESS: "999999999:1:x"}
+    first = owner.tags() | dead
+    assert owner.gone(first)
+    machine, boot = tmp_path / "machine-id", tmp_path / "boot_id"
+    monkeypatch.setattr(owner, "MACHINE", machine)
+    monkeypatch.setattr(owner, "BOOT", boot)
+    machine.write_text("another\n")
+    assert not owner.gone(first) and owner.gone(owner.tags() | dead) and "another" in owner.here()
+    machine.write_text("")
+    boot.write_text("a-boot\n")
+    assert not owner.gone(first) and owner.gone(owner.tags() | dead) and "a-boot" in owner.here()
 
 
 def test_preparing_the_store_closes_what_a_dead_process_left(own: config.Config, bundle: Path) -> None:

@@ -178,6 +178,7 @@ def test_it_is_learnt_bundled_and_scored(tmp_path: Path) -> None:
     assert scores["ended_probability"].drop_nulls().is_between(0, 1).all()
 
 
+@pytest.mark.check
 def test_the_backtest_judges_it(tmp_path: Path) -> None:
     own = settings({"ended": OWN["ended"]}, backtest={"cutoffs": 2}).model_copy(update={"out": str(tmp_path)})
     found = backtest.run(own, log(), final=True)["targets"]["ended"]

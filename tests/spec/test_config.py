@@ -216,6 +216,34 @@ def test_families_of_a_head_change_the_recipe_only_where_they_are_given() -> Non
         assert fewer.recipe_hash != recipe and fewer.core_hash != core
 
 
+@pytest.mark.parametrize(
+    ("uri", "written"),
+    [
+        ("postgresql+pg8000://u:s3cret@h/d", "postgresql+pg8000://u@h/d"),
+        ("postgresql+pg8000://u:s3c%2Fr%40et@h:5432/d?ssl=1", "postgresql+pg8000://u@h:5432/d?ssl=1"),
+        ("postgresql+pg8000://u:s3c/r@e:?#t@h:5432/d", "postgresql+pg8000://u@h:5432/d"),
+        ("postgresql+pg8000://u@tenant:s3cret@h/d", "postgresql+pg8000://u@tenant@h/d"),
+        ("postgresql://h/d?user=u&password=s3cret&ssl=1", "postgresql://h/d?user=u&password=&ssl=1"),
+        ("postgresql://h:5432/d?password=a@s3cret", "postgresql://h:5432/d?password="),
+        ("https://me:s3cret@mlflow:5000/x", "https://mlflow:5000/x"),
+        ("https://s3cret@mlflow:5000", "https://mlflow:5000"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("sqlite:////home/me:x@y/mlflow.db", "sqlite:////home/me:x@y/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_a_password_of_the_store_is_not_written_down(uri: str, written: str) -> None:
+    own = config.from_dict({"dataset": "x", "tracking": {"uri": uri, "experiment": "e"}})
+    text = config.to_yaml(own)
+    again = config.from_dict(yaml.safe_load(text))
+    assert "s3c" not in text and again.tracking.uri == written == config.without_password(uri)
+    assert own.tracking.uri == uri
+    assert again.model_copy(update={"tracking": own.tracking}) == own
+    assert (again.recipe_hash, again.core_hash) == (own.recipe_hash, own.core_hash)
+    assert (again == own) is (uri == written)
+
+
 def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("CHURN_CLV_BUNDLES", raising=False)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from churn_clv import config
 from churn_clv.bundle import FORMAT, BundleError, verify
 from churn_clv.errors import UserError
-from churn_clv.publish import current, is_whole, keep, publish
+from churn_clv.publish import check_owner, current, is_whole, keep, publish
 
 
 def a_bundle(folder: Path, text: str, files: int = 3) -> Path:
@@ -78,6 +79,19 @@ def test_files_that_the_manifest_does_not_name_are_left_behind(source: Path, roo
     (source / "notes.txt").write_text("a customer's name")
     sha = publish(source, root)
     assert "notes.txt" not in names(root / sha)
+
+
+def test_a_folder_that_a_bundle_of_another_version_serves_still_says_whose_it_is(source: Path, root: Path) -> None:
+    """Its config has a key that is gone since; a train must not end there."""
+    own = config.from_dict({"dataset": "shop", "service": {"bundles": str(root)}})
+    stored = root / publish(source, root) / "config.yaml"
+    stored.write_text(config.to_yaml(own) + "gone_since: 1\n")
+    check_owner(own)
+    with pytest.raises(UserError, match="serves the model 'churn-clv-shop-h28', and"):
+        check_owner(own.model_copy(update={"dataset": "other"}))
+    stored.write_text("[]")
+    with pytest.raises(UserError, match="names no model"):
+        check_owner(own)
 
 
 def test_a_damaged_bundle_is_refused_and_nothing_appears(source: Path, root: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from churn_clv import config
 from churn_clv.bundle._model import Bundle, Reference
 from churn_clv.bundle._proof import (
     BundleError,
+    FormatError,
     as_json,
     feature_entries,
     golden_answers,
@@ -91,7 +92,8 @@ def save(bundle: Bundle, folder: Path) -> str:
 def verify(folder: Path) -> dict[str, Any]:
     """The manifest of a bundle whose every file has the recorded SHA-256 sum; raises BundleError otherwise.
 
-    Parses nothing but the manifest. The returned dictionary also holds ``version``, the manifest's own sum.
+    FormatError, a BundleError, where only its format is another. Parses nothing but the manifest. The returned
+    dictionary also holds ``version``, the manifest's own sum.
     """
     try:
         raw = (folder / MANIFEST).read_bytes()
@@ -103,7 +105,10 @@ def verify(folder: Path) -> dict[str, Any]:
             f"{folder} is not a bundle: its {MANIFEST} cannot be read ({type(error).__name__})."
         ) from None
     if not known:
-        raise BundleError(f"{folder}: bundle format {manifest['format']}, this version reads {FORMAT}. Retrain.")
+        raise FormatError(
+            f"{folder}: bundle format {manifest['format']}, this version reads {FORMAT}. Retrain.",
+            hashlib.sha256(raw).hexdigest(),
+        )
     wrong = [name for name, digest in files.items() if _sum_of(folder, name) != digest]
     if wrong:
         raise BundleError(

@@ -29,6 +29,14 @@ class BundleError(UserError):
     """A bundle that is damaged, tampered with, or made by other feature code."""
 
 
+class FormatError(BundleError):
+    """A bundle of another format than this version reads; ``version`` is its manifest's own SHA-256 sum."""
+
+    def __init__(self, text: str, version: str) -> None:
+        super().__init__(text)
+        self.version = version
+
+
 def installed() -> str:
     """The version of churn_clv that runs."""
     return churn_clv.__version__

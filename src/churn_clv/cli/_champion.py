@@ -80,6 +80,11 @@ def sync(configs: Configs, as_json: Json = False) -> None:
     settings = config.load(*configs)
     document = timed(lambda say: unsent.send(settings, say))
     _show.answer(document, as_json, print_sent)
+    if failed := document["failed"]:
+        raise UserError(
+            f"{len(failed)} kept run(s) cannot be sent. To drop one, remove its folder: "
+            + "; ".join(f"{one['folder']} ({one['why']})" for one in failed)
+        )
 
 
 def run_first(*runs: str) -> None:

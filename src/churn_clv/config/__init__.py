@@ -43,6 +43,7 @@ from churn_clv.config._sources import (
     When,
 )
 from churn_clv.config._targets import CORE, Contract, Predicate, Target
+from churn_clv.config._uri import without_password
 from churn_clv.errors import UserError, nearest
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "overlaid",
     "places",
     "to_yaml",
+    "without_password",
 ]
 
 DEFAULT = "default.yaml"
@@ -144,8 +146,14 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
 
 
 def to_yaml(config: Config) -> str:
-    """The resolved config as YAML; ``load`` of it gives an equal config."""
-    return yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False)
+    """The resolved config as YAML; ``load`` of it gives an equal config, but for a password in ``tracking.uri``.
+
+    That one is left out, because many more may read runs, bundles and kept trainings than the store.
+    """
+    values = config.model_dump(mode="json", by_alias=True)
+    if config.tracking.uri is not None:
+        values["tracking"]["uri"] = without_password(config.tracking.uri)
+    return yaml.safe_dump(values, sort_keys=False)
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:

@@ -94,6 +94,11 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
     _check_ours(settings, mine)
     known = {"version": mine.version, "run_id": mine.run_id}
     if champion and champion.version == mine.version:
+        if champion.bundle is None:
+            raise UserError(
+                f"version {mine.version} is champion already, and its bundle is of a format that this version does not "
+                f"read. Train again."
+            )
         publish.check_owner(settings)
         sha = _publish(settings, mine.version, champion.bundle)
         why = f"Already champion: version {mine.version}."

@@ -30,10 +30,13 @@ FIRST = ("churn_auroc", "churn_log_loss", "churn_ece", "spend_gini", "spend_twee
 LADDER = ("rung", *FIRST, *(key for key in METRIC_KEYS if key not in FIRST))
 
 
-def write_training(folder: Path, config: Config, trained: Trained, document: Mapping[str, Any]) -> None:
-    """Everything that a training's run keeps, into ``folder``."""
-    drawn = figures.draw(trained.oot, trained.importance, trained.ladder, config.events.currency)
-    figures.save(drawn, folder / "plots")
+def write_training(
+    folder: Path, config: Config, trained: Trained, document: Mapping[str, Any], bare: bool = False
+) -> None:
+    """Everything that a training's run keeps, into ``folder``; ``bare``: without plots and card."""
+    if not bare:
+        drawn = figures.draw(trained.oot, trained.importance, trained.ladder, config.events.currency)
+        figures.save(drawn, folder / "plots")
     # Sorted by pseudonym, so that not even the order of the customers is kept.
     keyed_predictions(config, trained.oot).sort("cutoff", "customer_key").write_parquet(folder / PREDICTIONS)
     trained.importance.write_csv(folder / "importance.csv")
@@ -46,7 +49,8 @@ def write_training(folder: Path, config: Config, trained: Trained, document: Map
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     write_tables(folder, [{"rung": s["rung"]} | s["metrics"] for s in trained.ladder], document)
-    card.write(document, config, folder, folder / "plots")
+    if not bare:
+        card.write(document, config, folder, folder / "plots")
 
 
 def write_tables(folder: Path, ladder: Sequence[dict[str, Any]], document: Mapping[str, Any]) -> None:

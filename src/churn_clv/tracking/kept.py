@@ -29,13 +29,15 @@ VARIABLE = "MLFLOW_TRACKING_URI"
 AT_ONCE = 100  # of MLflow's most parameters in one call
 
 
-def keep_run(config: Config, trained: Trained, document: dict[str, Any], bundle: Path, folder: Path) -> None:
-    """Record the training in ``folder``: run.db, with the files under artifacts/."""
+def keep_run(
+    config: Config, trained: Trained, document: dict[str, Any], bundle: Path, folder: Path, bare: bool = False
+) -> None:
+    """Record the training in ``folder``: run.db, with the files under artifacts/; ``bare`` as in ``log_run``."""
     with _tracking_to(folder / DATABASE):
         client = connect(config)
         name = config.tracking.experiment or config.registered_name
         client.create_experiment(name, artifact_location=(folder / FILES).resolve().as_uri())
-        log_run(config, trained, document, bundle)
+        log_run(config, trained, document, bundle, bare)
 
 
 def send_run(config: Config, folder: Path, kept_id: str) -> str:

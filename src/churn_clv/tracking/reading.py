@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from churn_clv.config import Config
+from churn_clv.config import Config, without_password
 from churn_clv.errors import UserError
 from churn_clv.tracking.registry import version_of
 from churn_clv.tracking.runs import CONFIG, DOCUMENT
@@ -59,7 +59,9 @@ def recorded(config: Config, asked: str, pictures: bool = False) -> Recorded:
     Raises UserError where there is no such run (and names those there are) or where it is no training of ours.
     """
     if not made_already(config):
-        raise UserError(f"there is no tracking store at {_place(config)}. Give the config file that names `out` too.")
+        raise UserError(
+            f"there is no tracking store at {without_password(config.tracking_uri)}. Give the config file that names `out` too."
+        )
     client = connect(config)
     run_id = _by_beginning(client, asked) or str(version_of(config, asked).run_id)
     try:
@@ -67,7 +69,9 @@ def recorded(config: Config, asked: str, pictures: bool = False) -> Recorded:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
-        raise UserError(f"there is no run {run_id} in {_place(config)}. {_there_is(client)}") from None
+        raise UserError(
+            f"there is no run {run_id} in {without_password(config.tracking_uri)}. {_there_is(client)}"
+        ) from None
     if run.data.tags.get("kind", "train") != "train":
         raise UserError(f"run {run_id} is a {run.data.tags['kind']}, not a training. {_there_is(client)}")
     with TemporaryDirectory() as folder:
@@ -101,10 +105,6 @@ def _pictures(config: Config, run: Run, folder: Path) -> dict[str, bytes]:
     except (MlflowException, OSError):
         return {}
     return {file.stem: file.read_bytes() for file in sorted(Path(path).glob("*.png"))}
-
-
-def _place(config: Config) -> str:
-    return re.sub(r"//[^/@]*@", "//", config.tracking_uri)
 
 
 def _there_is(client: MlflowClient) -> str:

@@ -19,7 +19,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from churn_clv.bundle import BundleError, verify
+from churn_clv.bundle import BundleError, FormatError, verify
 from churn_clv.config import Config
 from churn_clv.errors import UserError, nearest
 from churn_clv.publish import is_whole, keep
@@ -42,15 +42,15 @@ class Champion:
     """The registered version behind the alias ``champion``, with what a comparison needs.
 
     ``tags`` are the version's (recipe_hash, fingerprint, question, bundle_sha256, ...), ``document`` the stored
-    ``train --json`` document, ``bundle`` a verified copy, ``oot`` its judged recipe's predictions by customer_key,
-    ``started`` when its run began, in ms since 1970.
+    ``train --json`` document, ``bundle`` a verified copy (None where it is of a format that this version does not
+    read), ``oot`` its judged recipe's predictions by customer_key, ``started`` when its run began, in ms since 1970.
     """
 
     version: int
     run_id: str
     tags: dict[str, str]
     document: dict[str, Any]
-    bundle: Path
+    bundle: Path | None
     oot: pl.DataFrame
     started: int
 
@@ -73,7 +73,7 @@ def champion(config: Config) -> Champion | None:
             run_id=str(found.run_id),
             tags=dict(found.tags),
             document=json.loads(document.read_text(encoding="utf-8")),
-            bundle=_fetch(config, found),
+            bundle=_readable(config, found),
             oot=pl.read_parquet(predictions, memory_map=False),
             started=int(run.info.start_time),
         )
@@ -189,6 +189,16 @@ def bundle_of(config: Config, version: int) -> str | None:
 def version_of(config: Config, version_or_alias: str) -> ModelVersion:
     """A version of the config's registered model by number or alias. Raises UserError where there is no such one."""
     return _version(connect(config), config.registered_name, version_or_alias)
+
+
+def _readable(config: Config, found: ModelVersion) -> Path | None:
+    """A verified copy, None where other code made it in a format of its own: what follows it must be trainable."""
+    try:
+        return _fetch(config, found)
+    except FormatError as error:
+        if error.version != found.tags.get("bundle_sha256"):
+            raise  # not the manifest that was registered: damage
+        return None
 
 
 def _fetch(config: Config, found: ModelVersion) -> Path:

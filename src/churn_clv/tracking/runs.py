@@ -46,13 +46,16 @@ __all__ = [
     "made",
 ]
 
+MISSING = "missing"  # tag: what of a run's artifacts could not be made
 
-def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_folder: Path) -> str:
+
+def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_folder: Path, bare: bool = False) -> str:
     """Record one training; returns the run's id. A run that breaks off is marked FAILED (by Ctrl-C: KILLED).
 
     ``document`` is what ``train --json`` prints, kept as document.json; what it lacks is the training's own. Its
     ``ladder`` is what metrics, note, card and plot show. ``bundle_folder`` is the saved bundle, of which only the
-    identity is recorded here (``register`` stores it). Customers appear under keyed pseudonyms only.
+    identity is recorded here (``register`` stores it). Customers appear under keyed pseudonyms only. ``bare``: without
+    note, plots and card, and tagged so.
     """
     client = connect(config)
     trained = replace(trained, ladder=document.get("ladder", trained.ladder))
@@ -63,8 +66,8 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
         "test_cutoff": cutoff,
         "bundle_sha256": verify(bundle_folder)["version"],
         "id_key": key_name(id_key(config.out)),
-        "mlflow.note.content": card.note(told, config),
     }
+    own |= {MISSING: "note, plots, card"} if bare else {"mlflow.note.content": card.note(told, config)}
     if "reproduces" in document:
         own["reproduces"] = str(document["reproduces"]["run_id"])
     run = client.create_run(experiment(config), tags=own | owner.tags(), run_name=run_name("train", cutoff, config))
@@ -76,7 +79,7 @@ def log_run(config: Config, trained: Trained, document: dict[str, Any], bundle_f
             client.log_inputs(run_id, [log])
         client.log_batch(run_id, metrics=training_metrics(told, trained.ladder), params=parameters(config))
         with TemporaryDirectory() as folder:
-            write_training(Path(folder), config, trained, told | {"run_id": run_id})
+            write_training(Path(folder), config, trained, told | {"run_id": run_id}, bare)
             (Path(folder) / DOCUMENT).write_text(as_json(document), encoding="utf-8")
             client.log_artifacts(run_id, folder)
     return run_id

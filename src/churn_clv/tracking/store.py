@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
-from churn_clv.config import Config
+from churn_clv.config import Config, without_password
 from churn_clv.errors import UserError
 from churn_clv.tracking import owner
 from churn_clv.tracking._view import experiment_tags
@@ -108,13 +108,13 @@ def connect(config: Config) -> MlflowClient:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"the tracking store {_without_password(uri)} needs the driver '{error.name}', which is not installed. For "
+            f"the tracking store {without_password(uri)} needs the driver '{error.name}', which is not installed. For "
             f"Postgres install churn-clv[sql] and write postgresql+pg8000://user:password@host/database."
         ) from None
     except (MlflowException, SQLAlchemyError, sqlite3.Error) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].replace(uri, without_password(uri))
         raise UserError(
-            f"the tracking store {_without_password(uri)} cannot be opened: {reason} Give MLFLOW_TRACKING_URI or "
+            f"the tracking store {without_password(uri)} cannot be opened: {reason} Give MLFLOW_TRACKING_URI or "
             f"tracking.uri an sqlite:/// or http:// address."
         ) from error
 
@@ -183,10 +183,6 @@ def _reach(uri: str) -> None:
         return
     except OSError as error:
         raise UserError(
-            f"the tracking server {_without_password(uri)} does not answer ({error}). Start it, or correct "
+            f"the tracking server {without_password(uri)} does not answer ({error}). Start it, or correct "
             f"MLFLOW_TRACKING_URI or tracking.uri."
         ) from None
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", uri)
