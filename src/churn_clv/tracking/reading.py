@@ -59,9 +59,8 @@ def recorded(config: Config, asked: str, pictures: bool = False) -> Recorded:
     Raises UserError where there is no such run (and names those there are) or where it is no training of ours.
     """
     if not made_already(config):
-        raise UserError(
-            f"there is no tracking store at {without_password(config.tracking_uri)}. Give the config file that names `out` too."
-        )
+        where = without_password(config.tracking_uri)
+        raise UserError(f"there is no tracking store at {where}. Give the config file that names `out` too.")
     client = connect(config)
     run_id = _by_beginning(client, asked) or str(version_of(config, asked).run_id)
     try:
