@@ -37,7 +37,7 @@ demo: $(LAB) ## the main job on real data: check, train, track, promote, score, 
 	@$(BIN)/python scripts/demo.py
 
 .PHONY: test
-test: $(DEV) ## the tests (under 10 minutes on 2 cores)
+test: $(DEV) ## the tests (about 11 minutes on 2 cores)
 	@$(PYTEST) -n 2 --dist loadscope
 
 .PHONY: check rest
