@@ -90,7 +90,7 @@ def kills(path: Path, count: int, trials: int) -> None:
         assert len(drawn) == trials // 2 == len(set(drawn)), "a finished trial was repeated"
 
 
-@pytest.mark.check
+@pytest.mark.soak
 def test_three_kills(tmp_path: Path) -> None:
     kills(tmp_path / "studies.db", 3, TRIALS["check"])
 
