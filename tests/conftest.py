@@ -27,6 +27,16 @@ def tiny_bundle(tiny_folder: Path) -> bundle.Bundle:
 
 
 @pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two different bundles that load; read only."""
+    made = [tiny.tiny_bundle(seed) for seed in (1, 2)]
+    folders = [tmp_path_factory.mktemp("bundles") / str(number) for number in range(len(made))]
+    for one, folder in zip(made, folders, strict=True):
+        bundle.save(one, folder)
+    return folders
+
+
+@pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MLflow's tables in SQLite, made once: the migrations take seconds."""
     from churn_clv import config, tracking

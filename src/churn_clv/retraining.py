@@ -58,7 +58,7 @@ def retrain(
     champion = tracking.champion(settings)
     already = champion is not None and _same(champion, settings, log)
     if champion and champion.bundle and already and again is None:
-        publish.publish(champion.bundle, settings.bundles_folder)
+        succession.publish_champion(settings, champion.version, champion.bundle)
         why = f"already champion: version {champion.version} is this recipe on this data."
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
     trained = training.train(log, settings, say)

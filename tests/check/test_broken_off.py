@@ -40,9 +40,9 @@ tracking.register(own, run, Path(sys.argv[2]))
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kept.two_bundles(tmp_path_factory.mktemp("bundles"))[0]
+@pytest.fixture(scope="session")
+def bundle(bundles: list[Path]) -> Path:
+    return bundles[0]
 
 
 @pytest.mark.parametrize("where", ["log_artifacts", "log_model_artifacts", "create_model_version"])

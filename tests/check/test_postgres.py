@@ -58,13 +58,12 @@ def postgres(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_runs_promotions_and_rollbacks_in_postgres(
-    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres: str, bundles: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(succession, "load_bundle", verify)
     own = kept.settings(tmp_path / "out")
     tracking.prepare(own)
     poor, good, _ = kept.three()
-    bundles = kept.two_bundles(tmp_path / "made")
     with ThreadPoolExecutor(2) as pool:  # at once, as two trainings would
         versions = list(pool.map(lambda pair: kept.registered(own, *pair), zip(bundles, (poor, good), strict=True)))
     assert sorted(versions) == [1, 2]

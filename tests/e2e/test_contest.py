@@ -21,11 +21,6 @@ from churn_clv.tracking.store import connect
 POOR, GOOD, _ = kept.three()
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return kept.two_bundles(tmp_path_factory.mktemp("bundles"))
-
-
 @pytest.fixture
 def own(store: Path, monkeypatch: pytest.MonkeyPatch) -> config.Config:
     kept.without_wrapper(monkeypatch)
@@ -37,10 +32,11 @@ def test_the_better_run_is_ahead_and_the_numbers_are_those_of_the_shared_rows(
 ) -> None:
     fewer = GOOD.filter(pl.col("customer_key") >= "c00100")
     kept.registered(own, bundles[0], POOR)
-    kept.registered(own, bundles[1], fewer, tags={"fingerprint": "newer"})
+    kept.registered(own, bundles[1], fewer, tags={"fingerprint": "newer", "grade": "C"})
     found = contest.run(own, "1", "2")
     assert (found["rows"], found["customers"], found["only_a"], found["only_b"]) == (1400, 1400, 100, 0)
     assert (found["newer"], found["same_data"], found["labels_differ"]) == ("b", False, 0)
+    assert (found["a"]["grade"], found["b"]["grade"]) == ("A", "C")
     loss = found["metrics"][0]
     shared = POOR.filter(pl.col("customer_key") >= "c00100")
     said = [

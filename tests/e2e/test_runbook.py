@@ -73,13 +73,12 @@ def state(own: config.Config) -> dict[str, Any]:
 
 
 @pytest.fixture
-def shop(store: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> config.Config:
+def shop(store: Path, bundles: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> config.Config:
     """A champion after a rollback, a challenger, a study and a kept run."""
     kept.without_wrapper(monkeypatch)
     monkeypatch.setattr(succession, "load_bundle", verify)
     own = kept.settings(store)
     poor, good, middling = kept.three()
-    bundles = kept.two_bundles(tmp_path / "made")
     for folder, oot in zip(bundles, (poor, good), strict=True):
         succession.promote(own, str(kept.registered(own, folder, oot)))
     succession.rollback(own, "a drill")

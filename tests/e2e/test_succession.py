@@ -27,11 +27,6 @@ from churn_clv.tracking.store import connect
 POOR, GOOD, MIDDLING = kept.three()
 
 
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return kept.two_bundles(tmp_path_factory.mktemp("bundles"))
-
-
 @pytest.fixture
 def own(store: Path, monkeypatch: pytest.MonkeyPatch) -> config.Config:
     monkeypatch.setenv("CHURN_CLV_USER", "ada")
@@ -191,10 +186,9 @@ def test_what_cannot_be_compared_is_refused_unless_it_was_compared_in_training(
 
 def test_who_is_asked_for_by_run_prefix_or_not_at_all(own: config.Config, bundles: list[Path]) -> None:
     run_id = kept.record(own, bundles[0], GOOD)
-    with pytest.raises(UserError, match="is no run, version or alias"):
-        succession.promote(own, run_id[:8])
-    with pytest.raises(UserError, match="never registered"):
-        succession.promote(own, run_id)
+    for which in (run_id, run_id[:8]):
+        with pytest.raises(UserError, match="never registered"):
+            succession.promote(own, which)
     version = tracking.register(own, run_id, bundles[0])
     assert tracking.find(own, run_id[:8]).version == tracking.find(own, str(version)).version == version
     with pytest.raises(UserError, match=r"'challengr' is no run.*Did you mean 'challenger'"):
@@ -315,7 +309,7 @@ def test_a_publish_that_fails_after_the_alias_moved_is_mended_by_publish(
     told = succession.history(own)
     assert (told["champion"], told["in_step"], served(own)) == (second, False, sha(bundles[0]))
     assert tracking.find(own, "champion").document["promoted"]
-    publish.publish(tracking.fetch(own), own.bundles_folder)  # what `churn-clv publish` does
+    succession.publish_version(own)  # what `churn-clv publish` does
     assert succession.history(own)["in_step"] and served(own) == sha(bundles[1])
 
 
@@ -334,6 +328,26 @@ def test_who_was_overtaken_before_it_was_published_leaves_the_folder_to_the_cham
     with pytest.raises(succession.UnpublishedError, match=rf"version {first} became champion, and another"):
         succession.promote(own, str(first))
     assert served(own) == sha(bundles[1]) and succession.history(own)["in_step"]
+
+
+def test_what_is_published_again_gives_way_to_a_promotion_meanwhile(
+    own: config.Config, bundles: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = kept.registered(own, bundles[0], POOR), kept.registered(own, bundles[1], GOOD)
+    succession.promote(own, str(first))
+    fetch = tracking.fetch
+
+    def and_a_promotion(*given: Any) -> Path:
+        monkeypatch.setattr(tracking, "fetch", fetch)
+        found = fetch(*given)
+        assert succession.promote(own, str(second))["promoted"]
+        return found
+
+    monkeypatch.setattr(tracking, "fetch", and_a_promotion)
+    with pytest.raises(tracking.OvertakenError, match=rf"version {first} is champion no more"):
+        succession.publish_version(own)
+    assert served(own) == sha(bundles[1]) and succession.history(own)["in_step"]
+    assert succession.publish_version(own, str(first)) == served(own) == sha(bundles[0])  # asked for by number
 
 
 def test_a_move_that_broke_off_is_told_as_such(

@@ -29,9 +29,9 @@ REFUSE = (
 )
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return kept.two_bundles(tmp_path_factory.mktemp("bundles"))[0]
+@pytest.fixture(scope="session")
+def bundle(bundles: list[Path]) -> Path:
+    return bundles[0]
 
 
 @pytest.fixture

@@ -131,7 +131,8 @@ def _run(document: Mapping[str, Any], who: str) -> dict[str, str]:
     run = document[who]
     return {
         "": who.upper(), "version": _show.cell(run["version"]), "alias": ", ".join(run["aliases"]) or "-",
-        "run": run["run_id"], "recipe": str(run["recipe_hash"])[:8], "data": str(run["fingerprint"])[:8],
+        "grade": run["grade"] or "-", "run": run["run_id"],
+        "recipe": str(run["recipe_hash"])[:8], "data": str(run["fingerprint"])[:8],
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ def publish(
 ) -> None:
     """Hand a registered bundle to the service's folder."""
     from churn_clv import publish as folder
-    from churn_clv import tracking
+    from churn_clv import succession
 
     settings = config.load(*configs)
     if follow and as_json:
@@ -37,7 +37,7 @@ def publish(
     while True:
         sha = last
         try:
-            sha = folder.publish(tracking.fetch(settings, version), settings.bundles_folder)
+            sha = succession.publish_version(settings, version)
         except UserError as error:
             if not follow:
                 raise

@@ -172,7 +172,7 @@ def _settings(a: Stored, b: Stored) -> list[dict[str, Any]]:
 
 
 def _about(run: Stored) -> dict[str, Any]:
-    tags = ("recipe_hash", "fingerprint", "code_version", "code_hash", "bundle_sha256")
+    tags = ("grade", "recipe_hash", "fingerprint", "code_version", "code_hash", "bundle_sha256")
     return {"run_id": run.run_id, "version": run.version, "aliases": list(run.aliases)} | {
         tag: run.tags.get(tag) for tag in tags
     }

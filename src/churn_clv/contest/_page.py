@@ -43,14 +43,14 @@ def _name(document: Document, who: str) -> str:
 
 
 def _runs(document: Document) -> str:
-    rows = [
-        (who.upper(), str(document[who]["version"] or "-"), ", ".join(document[who]["aliases"]) or "-",
-         document[who]["run_id"], str(document[who]["recipe_hash"]), str(document[who]["fingerprint"])[:16],
-         str(document[who]["code_version"]))
-        for who in "ab"
-    ]  # fmt: skip
-    heads = ("", "version", "alias", "run", "recipe", "data", "code")
-    return html.section("The two runs", html.table(heads, rows, text=range(7)))
+    rows = []
+    for who in "ab":
+        run = document[who]
+        known = (run["version"], ", ".join(run["aliases"]), run["grade"], run["run_id"], run["recipe_hash"],
+                 run["fingerprint"][:16], run["code_version"])  # fmt: skip
+        rows.append((who.upper(), *(str(value or "-") for value in known)))
+    heads = ("", "version", "alias", "grade", "run", "recipe", "data", "code")
+    return html.section("The two runs", html.table(heads, rows, text=range(8)))
 
 
 def _metrics(document: Document) -> str:

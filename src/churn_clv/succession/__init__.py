@@ -55,10 +55,25 @@ def crown(
             f"the folder (service.bundles or CHURN_CLV_BUNDLES), then `churn-clv promote {version}`."
         ) from None
     tracking.promote(settings, version, why, over, move, forced)
-    return _publish(settings, version, bundle)
+    return publish_champion(settings, version, bundle)
 
 
-def _publish(settings: Config, version: int, bundle: Path) -> str:
+def publish_version(settings: Config, which: str = tracking.CHAMPION) -> str:
+    """Publish a registered version (number or alias) as it is; returns the bundle's sha256.
+
+    The champion's bundle is published only while it is champion: a promotion meanwhile publishes its own. Raises
+    UserError where there is no such version, where the folder serves another model, or where it was overtaken.
+    """
+    publish.check_owner(settings)
+    version = tracking.number_of(settings, which)
+    bundle = tracking.fetch(settings, version)
+    if which != tracking.CHAMPION:
+        return publish.publish(bundle, settings.bundles_folder)
+    with tracking.reigning(settings, version):
+        return publish.publish(bundle, settings.bundles_folder)
+
+
+def publish_champion(settings: Config, version: int, bundle: Path) -> str:
     """Publish the champion's bundle, unless another has become champion: it publishes its own, before or after."""
     root = settings.bundles_folder
     try:
@@ -100,7 +115,7 @@ def promote(settings: Config, which: str, reason: str | None = None, force: bool
                 f"read. Train again."
             )
         publish.check_owner(settings)
-        sha = _publish(settings, mine.version, champion.bundle)
+        sha = publish_champion(settings, mine.version, champion.bundle)
         why = f"Already champion: version {mine.version}."
         return known | _outcome(True, why, champion.version, sha, already=True)
     check_judged(mine.run_id, mine.document, mine.oot)

@@ -11,22 +11,12 @@ from churn_clv.tracking.question import TAG as QUESTION
 from churn_clv.tracking.question import check_same_question, differences
 from churn_clv.tracking.question import same as same_question
 from churn_clv.tracking.reading import Recorded, recorded
-from churn_clv.tracking.registry import (
-    CHAMPION,
-    Champion,
-    OvertakenError,
-    bundle_of,
-    champion,
-    fetch,
-    history,
-    promote,
-    register,
-    reigning,
-)
+from churn_clv.tracking.registry import Champion, OvertakenError, champion, history, promote, register, reigning
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
 from churn_clv.tracking.store import STORE_ERRORS, prepare
 from churn_clv.tracking.stored import Stored, attach, find
 from churn_clv.tracking.studies import Told, log_study
+from churn_clv.tracking.versions import CHAMPION, bundle_of, fetch, number_of
 
 __all__ = [
     "CHAMPION",
@@ -57,6 +47,7 @@ __all__ = [
     "log_run",
     "log_study",
     "made",
+    "number_of",
     "prepare",
     "promote",
     "recorded",

@@ -1,39 +1,34 @@
-"""Registered bundles and their aliases: register, compare with, promote and fetch."""
+"""The question's registered model: a bundle becomes a version of it, a version its champion."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import mlflow
 import polars as pl
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModelStatus
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
-from churn_clv.bundle import BundleError, FormatError, verify
+from churn_clv.bundle import verify
 from churn_clv.config import Config
-from churn_clv.errors import UserError, nearest
-from churn_clv.publish import is_whole, keep
+from churn_clv.errors import UserError
 from churn_clv.tracking import moves, owner, question
 from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS, code_version
 from churn_clv.tracking.store import connect, locked
+from churn_clv.tracking.versions import CHALLENGER, CHAMPION, by_alias, download, readable, version_of
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 KEPT_TAGS = ("dataset", "fingerprint", "recipe_hash", "core_hash", "horizon_days", "code_version", "code_hash",
              "id_key", "grade", "git_commit", "dirty")  # fmt: skip
 REVIEWER_MODEL = Path(__file__).with_name("reviewer_model.py")
-Found = TypeVar("Found")
-LONGEST_VERSION = 9  # digits; longer numbers do not fit a store's integers
-MISSING = "RESOURCE_DOES_NOT_EXIST"
 MOST_WORDS = 5000
 
 
@@ -73,7 +68,7 @@ def champion(config: Config) -> Champion | None:
             run_id=str(found.run_id),
             tags=dict(found.tags),
             document=json.loads(document.read_text(encoding="utf-8")),
-            bundle=_readable(config, found),
+            bundle=readable(config, found),
             oot=pl.read_parquet(predictions, memory_map=False),
             started=int(run.info.start_time),
         )
@@ -123,7 +118,7 @@ def promote(
     has become champion since, UserError where the version answers another question.
     """
     client, name = connect(config), config.registered_name
-    found = _version(client, name, str(version))
+    found = version_of(config, str(version))
     if found.tags.get(question.TAG) != question.tags(config)[question.TAG]:
         raise UserError(f"version {version} of '{name}' answers another question than this config. Train again.")
     with locked(config):
@@ -169,98 +164,6 @@ def history(config: Config) -> tuple[list[moves.Move], int | None]:
     reigning = by_alias(client, config.registered_name, CHAMPION)
     now = int(reigning.version) if reigning else None
     return moves.told(model.tags, now), now
-
-
-def fetch(config: Config, version_or_alias: int | str = CHAMPION) -> Path:
-    """A verified copy of a registered bundle in ``out``/cache/<sha256>.
-
-    An alias is resolved to a version once: it may move meanwhile. The copy matters: MLflow gives a local store's own
-    files, which may change after they were verified. Raises UserError for an unknown version, BundleError for damage.
-    """
-    client = connect(config)
-    return _fetch(config, _version(client, config.registered_name, str(version_or_alias)))
-
-
-def bundle_of(config: Config, version: int) -> str | None:
-    """The sha256 of a version's bundle, as it was registered."""
-    return _version(connect(config), config.registered_name, str(version)).tags.get("bundle_sha256")
-
-
-def version_of(config: Config, version_or_alias: str) -> ModelVersion:
-    """A version of the config's registered model by number or alias. Raises UserError where there is no such one."""
-    return _version(connect(config), config.registered_name, version_or_alias)
-
-
-def _readable(config: Config, found: ModelVersion) -> Path | None:
-    """A verified copy, None where other code made it in a format of its own: what follows it must be trainable."""
-    try:
-        return _fetch(config, found)
-    except FormatError as error:
-        if error.version != found.tags.get("bundle_sha256"):
-            raise  # not the manifest that was registered: damage
-        return None
-
-
-def _fetch(config: Config, found: ModelVersion) -> Path:
-    sha, cache = found.tags.get("bundle_sha256", ""), Path(config.out) / "cache"
-    if sha and is_whole(cache / sha):
-        return cache / sha
-    client = connect(config)
-    uri = client.get_model_version_download_uri(found.name, found.version)
-    with TemporaryDirectory() as folder:
-        bundle = download(config, f"{uri}/artifacts/bundle", Path(folder))
-        if verify(bundle)["version"] != sha:
-            raise BundleError(
-                f"version {found.version} of '{found.name}' is not the bundle that was registered (its tag names "
-                f"{sha[:12] or 'none'}). Promote another version, or train again."
-            )
-        return keep(bundle, cache)
-
-
-def download(config: Config, uri: str, folder: Path) -> Path:
-    """One artifact, copied into ``folder``."""
-    try:
-        got = mlflow.artifacts.download_artifacts(
-            artifact_uri=uri, dst_path=str(folder), tracking_uri=config.tracking_uri
-        )
-    except (MlflowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"MLflow's artifact {uri} cannot be read: {reason} If the champion's files are gone, remove its alias "
-            f"(`{CHAMPION}` of '{config.registered_name}') on MLflow's page and train again."
-        ) from error
-    return Path(got)
-
-
-def _version(client: MlflowClient, name: str, version_or_alias: str) -> ModelVersion:
-    """Resolve a number or an alias, or explain what there is."""
-    if not version_or_alias.isdigit():
-        found = by_alias(client, name, version_or_alias)
-        if found is not None:
-            return found
-        model = or_none(lambda: client.get_registered_model(name))
-        hint = nearest(version_or_alias, model.aliases) if model else " Run `churn-clv train` first."
-        raise UserError(f"'{name}' has no alias '{version_or_alias}'.{hint}")
-    short = len(version_or_alias) <= LONGEST_VERSION
-    found = or_none(lambda: client.get_model_version(name, version_or_alias)) if short else None
-    if found is None:
-        there = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
-        raise UserError(f"'{name}' has no version {version_or_alias}.{nearest(version_or_alias, there)}")
-    return found
-
-
-def by_alias(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    return or_none(lambda: client.get_model_version_by_alias(name, alias))
-
-
-def or_none(ask: Callable[[], Found]) -> Found | None:
-    """The answer, or None where MLflow says that there is no such thing."""
-    try:
-        return ask()
-    except MlflowException as error:
-        if error.error_code in (MISSING, "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
 
 
 def _own_name(client: MlflowClient, config: Config) -> None:

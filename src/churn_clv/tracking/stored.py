@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +14,11 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
 from churn_clv.config import Config
-from churn_clv.errors import UserError, nearest
+from churn_clv.errors import UserError
 from churn_clv.tracking import question
-from churn_clv.tracking.registry import LONGEST_VERSION, by_alias, download, or_none
 from churn_clv.tracking.runs import DOCUMENT, PREDICTIONS
 from churn_clv.tracking.store import connect
-
-SHORTEST_PREFIX = 4
+from churn_clv.tracking.versions import download, named
 
 
 @dataclass(frozen=True)
@@ -48,20 +45,12 @@ class Stored:
 
 
 def find(config: Config, which: str) -> Stored:
-    """The run that ``which`` names: an alias, a version's number, a run's id or the only one that starts so.
+    """The training that ``which`` names: an alias, a version's number, a run's id or the only one that starts so.
 
-    Looked for among the versions of the config's registered model; a whole id is found in any experiment. Raises
-    UserError where nothing or more than one thing is meant, or where the run is no training.
+    Raises UserError where nothing or more than one thing is meant, or where the run is no training.
     """
-    client, name = connect(config), config.registered_name
-    version = _version(client, name, which)
-    run = or_none(lambda: client.get_run(str(version.run_id) if version else which))
-    if run is None:
-        raise UserError(f"'{which}' is no run, version or alias of '{name}'.{nearest(which, _known(client, name))}")
-    if version is None:  # a whole id from another experiment
-        there = client.search_model_versions(f"run_id = '{run.info.run_id}'")
-        version = max(there, key=lambda v: (v.name == name, int(v.version)), default=None)
-    return _stored(config, client, run, version)
+    found = named(config, which)
+    return _stored(config, connect(config), found.run, found.version)
 
 
 def attach(config: Config, run_id: str, folder: Path, place: str) -> None:
@@ -92,25 +81,3 @@ def _stored(config: Config, client: MlflowClient, run: Run, version: ModelVersio
             oot=pl.read_parquet(predictions, memory_map=False),
             started=int(run.info.start_time),
         )
-
-
-def _version(client: MlflowClient, name: str, which: str) -> ModelVersion | None:
-    """The registered version that is meant, None where ``which`` may still be a whole run id."""
-    if which.isdigit() and len(which) <= LONGEST_VERSION:
-        found = or_none(lambda: client.get_model_version(name, which))
-        if found is not None:
-            return found
-    found = by_alias(client, name, which)
-    if found is not None or not re.fullmatch(f"[0-9a-f]{{{SHORTEST_PREFIX},32}}", which):
-        return found
-    there = [v for v in client.search_model_versions(f"name = '{name}'") if str(v.run_id).startswith(which)]
-    if len({v.run_id for v in there}) > 1:
-        raise UserError(f"'{which}' begins {len(there)} runs of '{name}'. Give more of its digits.")
-    return there[0] if there else None
-
-
-def _known(client: MlflowClient, name: str) -> list[str]:
-    model = or_none(lambda: client.get_registered_model(name))
-    versions = client.search_model_versions(f"name = '{name}'") if model else []
-    runs = [str(v.run_id)[:8] for v in versions]
-    return [*(model.aliases if model else ()), *(str(v.version) for v in versions), *runs]
