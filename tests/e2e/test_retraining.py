@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -38,6 +39,15 @@ def until(days_less: int = 0, **columns: pl.Expr) -> events.Log:
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("retraining")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bare() -> Iterator[None]:
+    """Without pictures and the reviewers' wrapper: a quarter of a training's time, and tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        kept.without_wrapper(patch)
+        patch.setattr(figures, "draw", lambda *_: {})
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +139,6 @@ def test_a_champion_of_an_older_format_is_followed(
     store: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upgrade, on the same data: the stored predictions are compared, and the old bundle is not touched."""
-    kept.without_wrapper(monkeypatch)
-    monkeypatch.setattr(figures, "draw", lambda *_: {})
     monkeypatch.setattr(training, "train", lambda *_: trained)
     own = settings(store)
     old = retraining.retrain(own, lambda: until(7))
