@@ -6,9 +6,12 @@ import math
 
 import polars as pl
 
-from churn_clv.canonical import LOG_SCHEMA, REQUIRED
+from churn_clv.canonical import LOG_SCHEMA, MONEY, REQUIRED, UNITS
 from churn_clv.config import Condition, Constant, Mapping, Multiply, Source
 from churn_clv.errors import UserError, nearest
+
+# A number with a decimal comma: 12,5 or 1.234,5. 12.5 is none: it may be twelve and a half, or 125.
+COMMA_NUMBER = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 
 
 def check_map(name: str, source: Source) -> None:
@@ -32,9 +35,27 @@ def columns_used(source: Source) -> dict[str, str]:
 
 def plain_columns(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
     """The source's lines as plain columns, under the log's names."""
+    if source.decimal == ",":
+        frame = _with_points(frame, source)
     schema = frame.schema
     plain = {target: expression(mapping, schema) for target, mapping in source.map.items()}
     return frame.with_columns(**plain).select(*plain)
+
+
+def _with_points(frame: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Decimal commas rewritten as points in the text columns that are read as numbers.
+
+    Text that is no such number is left as what no reader takes for one, so that it is refused and counted.
+    """
+    named = {c for target, m in source.map.items() for c in _numbers(m, target in (*MONEY, *UNITS))}
+    bare = [pl.col(c).str.strip_chars() for c in sorted(named) if frame.schema.get(c) == pl.String]
+    return frame.with_columns(
+        pl.when(text.str.contains(COMMA_NUMBER))
+        .then(text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
+        .when(text != "")
+        .then(pl.lit("not a number with a decimal comma"))
+        for text in bare
+    )
 
 
 def expression(mapping: Mapping, schema: pl.Schema) -> pl.Expr:
@@ -64,6 +85,22 @@ def condition(test: Condition, schema: pl.Schema) -> pl.Expr:
     else:
         found = _number(test.column, schema) == test.equals
     return found
+
+
+def _numbers(mapping: Mapping, is_number: bool) -> list[str]:
+    """The source columns that a mapping reads as numbers: multiplied, compared with one, or all that it ``is``."""
+    if isinstance(mapping, str):
+        return [mapping] if is_number else []
+    if isinstance(mapping, Multiply):
+        return list(mapping.multiply)
+    if isinstance(mapping, Constant):
+        return []
+    test = mapping.when
+    compared = test.less_than is not None or (
+        isinstance(test.equals, int | float) and not isinstance(test.equals, bool)
+    )
+    inner = [c for m in (mapping.then, mapping.otherwise) if m is not None for c in _numbers(m, is_number)]
+    return [test.column, *inner] if compared else inner
 
 
 def _columns(mapping: Mapping) -> list[str]:

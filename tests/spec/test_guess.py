@@ -158,15 +158,32 @@ def test_other_separators(tmp_path: Path, separator: str) -> None:
     assert settings.events.sources["o"].separator == separator and log.frame.height == 19
 
 
-def test_decimal_commas_and_currency_signs_are_flagged(tmp_path: Path) -> None:
+def test_decimal_commas_are_read_and_currency_signs_flagged(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     file.write_text("customer_id;order_date;total\n1;2024-01-01;12,50\n2;2024-01-02;1.003,00\n1;2024-01-03;7,00\n")
-    text = guess([file])
-    assert "CHECK: the values have decimal commas" in line_of(text, "amount")
+    text, settings, log = guessed(file)
+    assert settings.events.sources["a"].decimal == "," and "CHECK" not in line_of(text, "amount")
+    assert sorted(log.frame["amount"]) == [700, 1250, 100300]
     file.write_text('customer_id,order_date,total\n1,2024-01-01,"$1,200.50"\n2,2024-01-02,$3.00\n')
     text = guess([file])
     assert "CHECK: the values have currency signs or thousands separators" in line_of(text, "amount")
     settings_of(text, tmp_path)
+
+
+def test_a_german_file(tmp_path: Path) -> None:
+    """Numbers with commas, days before months, and a word for returns in a column that names no kind in English."""
+    lines = ["Bestellnummer;Kundennummer;Bestelldatum;Vorgang;Artikelnummer;Stück;Gesamtpreis"]
+    lines += [f"{700 + i};{40 + i % 5};{13 + i % 15:02d}.03.2024;{'Rückgabe' if i == 7 else 'Kauf'};A{i % 4};1;{i},50"
+              for i in range(30)]  # fmt: skip
+    (tmp_path / "verkäufe.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text, settings, log = guessed(tmp_path / "verkäufe.csv")
+    [(name, source)] = settings.events.sources.items()
+    plain = {k: v for k, v in mapping_of(text, name).items() if isinstance(v, str)}
+    assert plain == {"customer_id": "Kundennummer", "time": "Bestelldatum", "order_id": "Bestellnummer",
+                     "product_id": "Artikelnummer", "quantity": "Stück", "amount": "Gesamtpreis"}  # fmt: skip
+    assert (source.separator, source.decimal, source.time_format) == (";", ",", "%d.%m.%Y")
+    assert log.frame.group_by("event_type").len().sort("event_type").rows() == [("purchase", 29), ("return", 1)]
+    assert log.frame.filter(pl.col("event_type") == "return")["amount"].to_list() == [-750]
 
 
 def test_days_and_months_that_could_be_swapped_are_flagged(tmp_path: Path) -> None:

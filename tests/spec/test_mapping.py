@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from churn_clv import config, mapping
+from churn_clv import canonical, config, events, mapping
 from churn_clv.errors import UserError
 
 NUMBERS = pl.DataFrame({"units": [2, 3, None], "price": [1.5, 0.1, 9.0], "paid": [True, False, None]})
@@ -39,6 +39,21 @@ def test_multiply_of_text_tells_missing_from_unreadable() -> None:
     found = values(TEXTS, {"multiply": ["units", "price"]})
     assert found[:3] == [3.0, 3 * 0.1, None]
     assert math.isnan(found[3])
+
+
+def test_decimal_commas_are_read_where_they_are_declared_and_points_are_not_guessed_at() -> None:
+    frame = pl.DataFrame(
+        {"paid": ["12,5", "1.234,50", "-3", "12.5", "", " 7 "], "kind": ["1,0", "x", "1,0", "", "", ""]}
+    )
+    mapped = {"when": {"column": "kind", "equals": "x"}, "then": {"constant": 0}, "else": "paid"}
+    own = source(customer_id={"constant": "x"}, time={"constant": "t"}, amount=mapped, category="kind")
+    found = mapping.plain_columns(frame, own.model_copy(update={"decimal": ","}))
+    assert found["amount"].to_list()[:3] == ["12.5", "0", "-3"] and found["amount"][4:].to_list() == [None, "7"]
+    assert found["category"].to_list() == frame["kind"].to_list()  # no number: left as it is
+    rules = events.rules_of(config.from_dict({"dataset": "x"}).events)
+    typed = canonical.to_types(found.with_columns(time=pl.lit("2024-01-01")), rules)
+    assert typed.bad["amount"].arg_true().to_list() == [3]
+    assert mapping.plain_columns(frame, own)["amount"].to_list()[0] == "12,5"
 
 
 def test_constants_fill_every_line_even_when_all_are_constant() -> None:

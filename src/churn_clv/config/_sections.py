@@ -276,7 +276,7 @@ class Config(Section):
         for key in ("folder", "ends", "attributes"):
             part["events"].pop(key)
         for place in (*part["events"]["sources"].values(), part["events"]["identity"] or {}):
-            for key in ("path", "format", "separator"):
+            for key in ("path", "format", "separator", "decimal"):
                 place.pop(key, None)
         return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
 

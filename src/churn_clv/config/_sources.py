@@ -97,6 +97,7 @@ class Source(Place):
 
     timezone: str | None = None
     time_format: str | None = None
+    decimal: Literal[".", ","] = "."
     log_starts: Day | None = None
     currency: Mapping | None = None
     map: dict[str, Mapping]

@@ -186,6 +186,8 @@ def _source(file: File, any_purchases: bool) -> list[str]:
         )
     if file.time_format:
         lines.append(entry(3, "time_format", file.time_format, file.format_evidence))
+    if any(part.column.commas for part in file.parts.values()):
+        lines.append(entry(3, "decimal", ",", "numbers are written as 1.234,50"))
     if _mapping.currency_column(file.columns):
         lines.append(
             entry(3, "currency", _mapping.currency_column(file.columns), "a line in another currency is refused")

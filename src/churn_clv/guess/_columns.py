@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,7 +24,7 @@ OTHER_FORMATS = (
 _DAY = re.compile(r"^\d{1,2}([/.-])\d{1,2}[/.-](\d{4}|\d{2})(?!\d)")
 _YEAR_FIRST = r"^(19[89]\d|20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 _EPOCH = r"^\d{9,10}$"
-_TIME_WORDS = ("time", "date", "day", "stamp", "when", "created", "ordered")
+_TIME_WORDS = ("time", "date", "day", "stamp", "when", "created", "ordered", "datum", "fecha", "zeit")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Column:
 
     ``time_format`` is None for ISO 8601 and for typed times; ``either`` is the other order of day and month where
     both can be read. ``zoned``: its times name their offset. ``clocked``: they have a clock time.
+    ``commas``: numbers written with decimal commas.
     """
 
     name: str
@@ -45,11 +47,12 @@ class Column:
     either: str | None = None
     zoned: bool = False
     clocked: bool = False
+    commas: bool = False
 
     @property
     def key(self) -> str:
-        """The name in lower-case letters and digits, for comparing."""
-        return re.sub(r"[^a-z0-9]", "", self.name.lower())
+        """The name in lower-case letters and digits without accents, for comparing."""
+        return re.sub(r"[^a-z0-9]", "", _bare(self.name))
 
     @property
     def evidence(self) -> str:
@@ -66,6 +69,11 @@ class Column:
     def below_zero(self) -> int:
         """How many numbers are negative."""
         return 0 if self.numbers is None else int((self.numbers < 0).sum())
+
+
+def _bare(text: str) -> str:
+    """Lower-case text without accents: Stück and stuck are one."""
+    return "".join(c for c in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(c))
 
 
 def describe(series: pl.Series) -> Column:
@@ -102,7 +110,7 @@ def _describe_text(name: str, series: pl.Series) -> Column:
     commas = series.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d+$|^-?\d+,\d+$|^-?\d+$").sum()
     if _nearly(int(commas), kept.len()):
         points = series.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        return Column(name, series, "number", *counted, points.cast(pl.Float64, strict=False), "decimal commas")
+        return Column(name, series, "number", *counted, points.cast(pl.Float64, strict=False), commas=True)
     signed = series.str.contains(r"^-?[$€£¥]?\s*-?\d{1,3}(,?\d{3})*(\.\d+)?\s*[$€£¥]?$").sum()
     if _nearly(int(signed), kept.len()):
         bare = series.str.replace_all(r"[^\d.-]", "").cast(pl.Float64, strict=False)

@@ -143,7 +143,7 @@ def repeats_total(total: Column, order: Column) -> bool:
 
 
 # A table whose money or time is named so holds returns only.
-RETURN_NAMES = ("refund", "return", "credit_note")
+RETURN_NAMES = ("refund", "return", "credit_note", "retour", "gutschrift", "rembours", "devoluc")
 
 
 def _event_type(parts: dict[str, Part], kind: str | None) -> tuple[Any, str]:

@@ -16,30 +16,43 @@ NAMES: dict[str, tuple[str, ...]] = {
         "householdid", "householdkey", "memberid", "buyerid", "shopperid", "subscriberid", "contactid", "userid",
         "accountid", "loyaltyid", "cardid", "cardnumber", "personid", "visitorid", "customer", "client", "household",
         "member", "user", "buyer", "account", "cid", "uid", "customeremail", "email",
+        "kundennummer", "kundennr", "kundenid", "kundenkennung", "kunde", "debitorennummer", "numeroclient", "idclient",
+        "noclient", "codigocliente", "idcliente", "numerocliente", "cliente", "codicecliente", "klantnummer", "klantid",
     ),
     "time": (
         "transactiontimestamp", "invoicedate", "orderdate", "purchasedate", "transactiondate", "saledate", "salesdate",
         "orderpurchasetimestamp", "ordertime", "orderdatetime", "orderedat", "purchasedat", "placedat", "eventtime",
         "eventtimestamp", "eventdate", "transactiontime", "datetime", "timestamp", "createdat", "date", "time", "day",
         "processedat", "occurredat", "redemptiondate", "visitdate", "senttime", "sentat", "ts", "dt",
+        "bestelldatum", "rechnungsdatum", "kaufdatum", "auftragsdatum", "belegdatum", "buchungsdatum", "datum",
+        "datecommande", "dateachat", "datefacture", "fechapedido", "fechacompra", "fechafactura", "fecha", "dataordine",
+        "dataacquisto", "besteldatum",
     ),
     "order_id": (
         "orderid", "invoiceno", "invoiceid", "invoicenumber", "invoice", "basketid", "transactionid", "transid",
         "receiptid", "receiptno", "orderno", "ordernumber", "ordername", "ticketid", "cartid", "salesid", "saleid",
         "checkoutid", "orderreference", "order", "receipt", "basket",
+        "bestellnummer", "bestellnr", "bestellid", "auftragsnummer", "auftragsnr", "rechnungsnummer", "rechnungsnr",
+        "belegnummer", "numerocommande", "nocommande", "idcommande", "numerofacture", "numeropedido", "idpedido",
+        "pedido", "numeroordine", "bestelnummer",
     ),
     "product_id": (
         "productid", "stockcode", "sku", "skuid", "itemid", "articleid", "productcode", "itemcode", "upc", "ean",
         "gtin", "asin", "variantid", "productkey", "articleno", "productsku", "lineitemsku", "product", "item",
         "article",
+        "artikelnummer", "artikelnr", "artikelid", "produktnummer", "produktid", "artikel", "refproduit", "codeproduit",
+        "idproduit", "codigoproducto", "idproducto", "codiceprodotto", "productnummer",
     ),
     "quantity": (
         "quantity", "qty", "units", "orderquantity", "itemquantity", "lineitemquantity", "numberofcds", "unitssold",
         "pieces", "numitems", "itemcount", "numberofitems", "menge", "quantite", "cantidad",
+        "anzahl", "stuck", "stuckzahl", "aantal", "quantita", "unidades",
     ),
     "unit_price": (
         "unitprice", "priceperunit", "itemprice", "unitsellingprice", "lineitemprice", "sellingprice", "productprice",
         "price",
+        "einzelpreis", "stuckpreis", "preis", "prixunitaire", "prix", "preciounitario", "precio", "prezzounitario",
+        "prezzo",
     ),
     "amount": (
         "amount", "salesvalue", "dollarvalue", "netamount", "netsales", "linetotal", "totalamount", "totalprice",
@@ -47,31 +60,43 @@ NAMES: dict[str, tuple[str, ...]] = {
         "purchaseamount", "invoiceamount", "amountpaid", "paidamount", "paymentvalue", "totalpaid", "grandtotal",
         "subtotal", "revenue", "sales", "total", "turnover", "spend", "extendedprice", "lineamount", "betrag",
         "montant", "importe", "value",
+        "gesamtbetrag", "gesamtpreis", "rechnungsbetrag", "umsatz", "summe", "nettobetrag", "bruttobetrag",
+        "montanttotal", "prixtotal", "importetotal", "preciototal", "importo", "totale", "bedrag",
     ),
     "discount": (
         "discount", "discountamount", "totaldiscount", "discountvalue", "retaildisc", "discounttotal", "linediscount",
         "rebate", "promodiscount", "coupondisc", "coupondiscount", "couponmatchdisc", "lineitemdiscount",
+        "rabatt", "remise", "descuento", "sconto", "korting",
     ),
     "event_type": (
         "eventtype", "event", "eventname", "transactiontype", "activitytype", "activity", "action", "ordertype",
         "recordtype", "type", "kind", "orderstatus", "status", "isreturn", "isreturned", "returned", "isrefund",
         "refunded", "returnflag",
+        "vorgang", "belegart", "transaktionstyp", "auftragsart", "operation", "tipo", "typ",
     ),
     "channel": (
         "channel", "saleschannel", "orderchannel", "channelname", "purchasechannel", "platform", "sourcename",
         "ordersource", "devicetype", "device", "medium", "campaigntype",
+        "kanal", "vertriebskanal", "canal", "canale",
     ),
     "category": (
         "category", "productcategory", "categoryname", "department", "departmentname", "productgroup", "producttype",
         "categoryid", "categorycode", "maincategory", "itemcategory", "productline", "aisle", "section", "subcategory",
+        "warengruppe", "kategorie", "produktgruppe", "categorie", "categoria",
     ),
 }  # fmt: skip
 # Times that are no event's own.
 NOT_EVENTS = ("birth", "dob", "expir", "due", "valid", "updated", "modified", "deliver", "shipped", "ends", "enddate")
 # Words that say purchase or return; only these values are ever written into a config.
-PURCHASE_WORDS = ("purchase", "purchased", "order", "ordered", "sale", "sold", "buy", "bought", "transaction", "debit")
-RETURN_WORDS = ("return", "returned", "refund", "refunded", "credit", "creditnote", "reversal", "chargeback")
-VOID_WORDS = ("cancelled", "canceled", "cancel", "cancellation", "void", "voided")
+PURCHASE_WORDS = ("purchase", "purchased", "order", "ordered", "sale", "sold", "buy", "bought", "transaction", "debit",
+                  "kauf", "bestellung", "verkauf", "achat", "vente", "commande", "compra", "venta", "acquisto",
+                  "vendita")  # fmt: skip
+RETURN_WORDS = ("return", "returned", "refund", "refunded", "credit", "creditnote", "reversal", "chargeback",
+                "retoure", "ruckgabe", "rucksendung", "gutschrift", "erstattung", "retour", "remboursement", "avoir",
+                "devolucion", "reembolso", "reso", "rimborso")  # fmt: skip
+VOID_WORDS = ("cancelled", "canceled", "cancel", "cancellation", "void", "voided", "storno",
+              "storniert", "annule", "annulee", "cancelado", "annullato")  # fmt: skip
+RETURN_KEYS = ("return", "refund", "retour", "devol", "rembours")  # of a yes/no column that marks returns
 FEW = 50
 PERSONAL = (
     "name",
@@ -135,14 +160,14 @@ def assign(columns: list[Column]) -> dict[str, Part]:
 def tells_types(column: Column) -> bool:
     """Whether a column tells kinds of events: by name, or by holding words for a return (a status, a flag)."""
     if column.kind == "yes/no" or column.kind == "integer":
-        return "return" in column.key or "refund" in column.key
+        return any(word in column.key for word in RETURN_KEYS)
     return "status" not in column.key or bool(words_in(column, (*RETURN_WORDS, *VOID_WORDS)))
 
 
 def words_in(column: Column, words: tuple[str, ...]) -> list[str]:
     """The column's values that are, but for case and punctuation, one of these words."""
     values = column.series.drop_nulls().unique().cast(pl.String)
-    bare = values.str.to_lowercase().str.replace_all(r"[^a-z]", "")
+    bare = values.str.normalize("NFKD").str.to_lowercase().str.replace_all(r"[^a-z]", "")
     return sorted(values.filter(bare.is_in(words)).to_list())
 
 
