@@ -13,6 +13,8 @@ from churn_clv.timeline import Definitions
 
 # What stands before the features.
 KEYS = ("customer_id", "cutoff", "eligible", "reason")
+# What decides on eligibility.
+SINCE = "days_since_last_purchase"
 
 
 def build(
@@ -29,10 +31,12 @@ def build(
         pairs = with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
     else:
         pairs = timeline.known_among(frame, pairs)
-    status = with_eligibility(frame, pairs, definitions)
-    columns = features.build(timeline.Past(frame, pairs), definitions)
-    out = status.hstack(columns.drop("customer_id", "cutoff"))
-    assert out.select("cutoff", "customer_id").rows() == sorted(out.select("cutoff", "customer_id").rows())
+    columns = features.names(definitions)
+    # A config may switch the column off that decides on eligibility.
+    found = features.build(timeline.Past(frame, pairs), definitions, (*columns, *({SINCE} - {*columns})))
+    eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
+    out = found.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"), *columns)
+    assert out.select("customer_id", "cutoff").equals(pairs)
     return out
 
 
@@ -53,13 +57,13 @@ def values(matrix: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
 
 def with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
     """``pairs`` with ``eligible`` and ``reason``, in their order, from purchase days alone: cheap."""
-    since = features.build(timeline.Past(frame, pairs), definitions, ("days_since_last_purchase",))
-    eligible, reason = population.eligibility(pl.col("days_since_last_purchase"), pl.col("cutoff"), definitions)
+    since = features.build(timeline.Past(frame, pairs), definitions, (SINCE,))
+    eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
     return since.select("customer_id", "cutoff", eligible=eligible, reason=reason)
 
 
 # What decides on populations; a config may switch these off as features.
-STATUS = ("days_since_last_purchase", "purchase_days")
+STATUS = (SINCE, "purchase_days")
 
 
 def members(
