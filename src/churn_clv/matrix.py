@@ -52,7 +52,7 @@ def order_hash(matrix: pl.DataFrame) -> str:
 
 def values(matrix: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
     """The features as a C-ordered float64 array of shape (rows, columns), NaN where null."""
-    return np.ascontiguousarray(matrix.select(columns).to_numpy().astype(np.float64, copy=False))
+    return np.ascontiguousarray(matrix[list(columns)].to_numpy().astype(np.float64, copy=False))
 
 
 def with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
@@ -69,9 +69,13 @@ STATUS = (SINCE, "purchase_days")
 def members(
     frame: pl.DataFrame, pairs: pl.DataFrame, targets: Mapping[str, config.Target], definitions: Definitions
 ) -> pl.DataFrame:
-    """Whether each known pair belongs to the population of each target: a bool column by target, in their order."""
-    past = timeline.Past(frame, pairs)
-    status = features.build(past, definitions, STATUS).with_row_index("row")
+    """Whether each known pair belongs to the population of each target: a bool column by target, in their order.
+
+    ``pairs`` may be a matrix of theirs already.
+    """
+    past = timeline.Past(frame, pairs.select("customer_id", "cutoff"))
+    built = pairs if {*STATUS} <= {*pairs.columns} else features.build(past, definitions, STATUS)
+    status = built.select("cutoff", *STATUS).with_row_index("row")
     since, days = map(pl.col, STATUS)
     return status.select(
         (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t) & _covered(past, t)).alias(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import lightgbm as lgb
@@ -82,6 +83,11 @@ class Head:
     weight: float = 1.0
     priced: Priced | None = None
 
+    @cached_property
+    def columns(self) -> list[str]:
+        """The booster's columns, in order; LightGBM makes a list of them anew at every question."""
+        return list(self.booster.feature_name())
+
     def margin(self, values: Floats) -> Floats:
         """Raw scores, (rows,) or for a hazard (parts, rows); ``values`` is (rows, features), NaN where unknown."""
         if self.kind != "hazard":
@@ -95,7 +101,7 @@ class Head:
         if self.kind == "event":
             own = np.clip(sigmoid(self.margin(values)), CERTAIN, 1 - CERTAIN)
             if self.pool is not None:
-                own = self.pool.mixed(own, values, self.booster.feature_name(), self.horizon_days)
+                own = self.pool.mixed(own, values, self.columns, self.horizon_days)
             return mapped(own, self.intercept, self.slope)
         return np.asarray(self.scale * np.exp(self.intercept + self.slope * self.margin(values)))
 
@@ -104,7 +110,7 @@ class Head:
         raw = survival(self.margin(values))
         last = raw[-1] if self.whole is None else averaged(raw[-1], raw_margin(self.whole, values))
         if self.pool is not None:
-            last = self.pool.mixed(last, values, self.booster.feature_name(), self.horizon_days)
+            last = self.pool.mixed(last, values, self.columns, self.horizon_days)
         return through(raw, mapped(last, self.intercept, self.slope))
 
 
@@ -124,7 +130,7 @@ def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | Non
                 part = part * (1 - curve[-1])
             money, priced = part if money is None else money + part, priced or head
     if money is not None and priced is not None and priced.priced is not None:
-        money = priced.priced.mixed(money, values, priced.booster.feature_name(), curve[-1])
+        money = priced.priced.mixed(money, values, priced.columns, curve[-1])
     return curve, money
 
 
