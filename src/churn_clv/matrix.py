@@ -13,6 +13,8 @@ from churn_clv.timeline import Definitions
 
 # What stands before the features.
 KEYS = ("customer_id", "cutoff", "eligible", "reason")
+# What decides on eligibility.
+SINCE = "days_since_last_purchase"
 
 
 def build(
@@ -29,10 +31,12 @@ def build(
         pairs = with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
     else:
         pairs = timeline.known_among(frame, pairs)
-    status = with_eligibility(frame, pairs, definitions)
-    columns = features.build(timeline.Past(frame, pairs), definitions)
-    out = status.hstack(columns.drop("customer_id", "cutoff"))
-    assert out.select("cutoff", "customer_id").rows() == sorted(out.select("cutoff", "customer_id").rows())
+    columns = features.names(definitions)
+    # A config may switch the column off that decides on eligibility.
+    found = features.build(timeline.Past(frame, pairs), definitions, (*columns, *({SINCE} - {*columns})))
+    eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
+    out = found.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"), *columns)
+    assert out.select("customer_id", "cutoff").equals(pairs)
     return out
 
 
@@ -48,26 +52,30 @@ def order_hash(matrix: pl.DataFrame) -> str:
 
 def values(matrix: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray:
     """The features as a C-ordered float64 array of shape (rows, columns), NaN where null."""
-    return np.ascontiguousarray(matrix.select(columns).to_numpy().astype(np.float64, copy=False))
+    return np.ascontiguousarray(matrix[list(columns)].to_numpy().astype(np.float64, copy=False))
 
 
 def with_eligibility(frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions) -> pl.DataFrame:
     """``pairs`` with ``eligible`` and ``reason``, in their order, from purchase days alone: cheap."""
-    since = features.build(timeline.Past(frame, pairs), definitions, ("days_since_last_purchase",))
-    eligible, reason = population.eligibility(pl.col("days_since_last_purchase"), pl.col("cutoff"), definitions)
+    since = features.build(timeline.Past(frame, pairs), definitions, (SINCE,))
+    eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
     return since.select("customer_id", "cutoff", eligible=eligible, reason=reason)
 
 
 # What decides on populations; a config may switch these off as features.
-STATUS = ("days_since_last_purchase", "purchase_days")
+STATUS = (SINCE, "purchase_days")
 
 
 def members(
     frame: pl.DataFrame, pairs: pl.DataFrame, targets: Mapping[str, config.Target], definitions: Definitions
 ) -> pl.DataFrame:
-    """Whether each known pair belongs to the population of each target: a bool column by target, in their order."""
-    past = timeline.Past(frame, pairs)
-    status = features.build(past, definitions, STATUS).with_row_index("row")
+    """Whether each known pair belongs to the population of each target: a bool column by target, in their order.
+
+    ``pairs`` may be a matrix of theirs already.
+    """
+    past = timeline.Past(frame, pairs.select("customer_id", "cutoff"))
+    built = pairs if {*STATUS} <= {*pairs.columns} else features.build(past, definitions, STATUS)
+    status = built.select("cutoff", *STATUS).with_row_index("row")
     since, days = map(pl.col, STATUS)
     return status.select(
         (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t) & _covered(past, t)).alias(

@@ -36,7 +36,7 @@ def aggregated(grain: str, expr: pl.Expr) -> pl.DataType:
     """The type an aggregate gives on real rows of its grain."""
     events = drawn.bulk(19, 40, ALL)
     past = timeline.Past(drawn.frame(events), timeline.pairs_of({e["customer_id"] for e in events}, [drawn.CUTOFF]))
-    return _history.grain(past, grain).group_by("row").agg(x=expr).schema["x"]  # type: ignore[arg-type]
+    return _history.grain(past, grain).group_by("row").agg(x=expr).collect().schema["x"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("grain", get_args(Grain))
@@ -53,7 +53,7 @@ def test_rows_that_are_aggregated_hold_no_floats() -> None:
     events = drawn.bulk(19, 40, ALL)
     past = timeline.Past(drawn.frame(events), timeline.pairs_of({e["customer_id"] for e in events}, [drawn.CUTOFF]))
     for name in get_args(Grain):
-        assert not [c for c, kind in _history.grain(past, name).schema.items() if kind.is_float()], name
+        assert not [c for c, kind in _history.grain(past, name).collect().schema.items() if kind.is_float()], name
 
 
 @pytest.mark.parametrize(

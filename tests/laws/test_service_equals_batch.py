@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tiny import TRAINED_THROUGH, Client
 
 from churn_clv.bundle import Bundle
+from churn_clv.service import reading
 from churn_clv.service.app import create_app
 from churn_clv.service.bento import gated
 from churn_clv.service.holder import Holder, Loaded
@@ -49,9 +50,14 @@ def watched() -> Iterator[None]:
         yield
 
 
-def features(cutoffs: dict[str, dt.date]) -> dict[str, Row]:
-    """Customer -> every column of the newest matrix, for the customers that it holds at their own cutoff."""
-    rows = MATRICES[-1].iter_rows(named=True)
+def features(cutoffs: dict[str, dt.date], *, by_position: bool = False) -> dict[str, Row]:
+    """Customer -> every column of the newest matrix, for the customers that it holds at their own cutoff.
+
+    The service names customers by their position.
+    """
+    rows = MATRICES[-1].to_dicts()
+    if by_position:
+        rows = [row | {"customer_id": list(cutoffs)[reading.position(row["customer_id"])]} for row in rows]
     return {row["customer_id"]: row for row in rows if cutoffs.get(row["customer_id"]) == row["cutoff"]}
 
 
@@ -71,7 +77,7 @@ def served(client: Client, histories: Histories) -> dict[str, Row]:
     assert [(row["customer_id"], row["cutoff"]) for row in rows] == [
         (n, c.isoformat()) for n, (c, _) in histories.items()
     ]
-    found = features({name: cutoff for name, (cutoff, _) in histories.items()})
+    found = features({name: cutoff for name, (cutoff, _) in histories.items()}, by_position=True)
     return {
         row["customer_id"]: {name: row[name] for name in SHARED} | {"features": found.get(row["customer_id"])}
         for row in rows

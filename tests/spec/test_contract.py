@@ -19,7 +19,7 @@ from churn_clv.models.retention import days_of
 from churn_clv.service import contract
 from churn_clv.service.app import create_app
 from churn_clv.service.bento import gated
-from churn_clv.service.contract import EXAMPLE, MAX_CUSTOMERS, MAX_EVENTS, Event, PredictRequest
+from churn_clv.service.contract import EXAMPLE, EXAMPLE_COLUMNS, MAX_CUSTOMERS, MAX_EVENTS, Event, PredictRequest
 from churn_clv.service.holder import Holder, Loaded
 
 # Half past three in the morning in London is still the evening before in New York, where the shop is.
@@ -456,7 +456,7 @@ def test_openapi_is_the_whole_contract(client: Client) -> None:
     assert {"200", "413", "415", "422", "503"} <= set(post["responses"])
     assert post["requestBody"]["content"]["application/json"]["schema"]["$ref"].endswith("/PredictRequest")
     assert [schemas[name]["additionalProperties"] for name in ("PredictRequest", "Customer", "Event")] == [False] * 3
-    assert schemas["PredictRequest"]["examples"] == [EXAMPLE]
+    assert schemas["PredictRequest"]["examples"] == [EXAMPLE, EXAMPLE_COLUMNS]
     assert schemas["PredictRequest"]["properties"]["customers"]["maxItems"] == contract.MAX_CUSTOMERS
     assert "$defs" not in json.dumps(document)
     assert client.get("/openapi.json").json() == document

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from churn_clv import config, events, features, matrix, timeline
 from churn_clv.bundle import _value
@@ -170,7 +171,7 @@ class Bundle:
         if not self.reference.targets:
             return rows
         asked = {name: self.config.targets[name] for name in self.reference.targets}
-        found = matrix.members(met, rows.select("customer_id", "cutoff"), asked, self.definitions)
+        found = matrix.members(met, rows, asked, self.definitions)
         return rows.hstack(found.rename(lambda name: ASKED + name))
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -193,22 +194,26 @@ class Bundle:
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
         """
-        scored = rows.filter("eligible")
-        found = scored.select("customer_id", "cutoff").with_columns(**self._numbers(self.values(scored)))
-        out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
-        return out.with_columns(
-            **_value.beyond(self.reference, self.config, rows, out),
-            **self._targets(rows),
-            next_order_learnt_days=pl.lit(self.silence.learnt_days(self.horizon_days)),
-            base_rate=pl.lit(self.base_rate),
-            currency=pl.lit(self.currency),
-            horizon_days=pl.lit(self.horizon_days),
-            in_sample=pl.col("cutoff") < pl.lit(self.trained_through),
-            model_version=pl.lit(self.version),
-        )
+        asked = rows["eligible"].to_numpy()
+        out = with_series(rows.select(matrix.KEYS), self._numbers(self.values(rows)[asked], asked))
+        out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
+        out = with_series(out, self._targets(rows))
+        constants: dict[str, tuple[Any, pl.DataType]] = {
+            "next_order_learnt_days": (self.silence.learnt_days(self.horizon_days), pl.Int32()),
+            "base_rate": (self.base_rate, pl.Float64()),
+            "currency": (self.currency, pl.String()),
+            "horizon_days": (self.horizon_days, pl.Int32()),
+            "in_sample": (None, pl.Boolean()),
+            "model_version": (self.version, pl.String()),
+        }
+        same = {n: pl.Series([v], dtype=kind).new_from_index(0, rows.height) for n, (v, kind) in constants.items()}
+        return with_series(out, same | {"in_sample": rows["cutoff"] < self.trained_through})
 
-    def _numbers(self, values: Floats) -> dict[str, pl.Series]:
-        """The per-customer answers as columns; money is null throughout where there is no spend head."""
+    def _numbers(self, values: Floats, asked: NDArray[np.bool_]) -> dict[str, pl.Series]:
+        """The answers of the customers ``asked`` (n,), whose features are ``values``, as columns (n,).
+
+        Null for the others; money is null throughout where there is no spend head.
+        """
         curve, money = answers(self.heads, values)
         risk, unknown = curve[-1], np.full(len(values), np.nan)
         orders = values[:, self.core_features.index(ORDERS)] if ORDERS in self.core_features else unknown
@@ -224,9 +229,12 @@ class Bundle:
             "expected_spend_high": high,
         } | {f"churn_probability_{d}d": by for d, by in zip(self.edges[:-1], curve, strict=False)}
         numbers |= _value.in_horizon(self.reference, self.config, values, curve, self.edges, money)
-        return {name: pl.Series(found, dtype=pl.Float64).fill_nan(None) for name, found in numbers.items()} | {
-            "churn_band": pl.Series(band(self.reference.band_edges, self.reference.band_names, risk), dtype=pl.String),
-            "reliability": pl.Series(reliability(orders), dtype=pl.String),
+        words = {
+            "churn_band": band(self.reference.band_edges, self.reference.band_names, risk),
+            "reliability": reliability(orders),
+        }
+        return {name: _value.column(spread(found, asked)) for name, found in numbers.items()} | {
+            name: _value.words(found, asked) for name, found in words.items()
         }
 
     def _targets(self, rows: pl.DataFrame) -> dict[str, pl.Series]:
@@ -249,6 +257,18 @@ def make_reference(
     edges = settings.band_edges or (base, 2 * base / (1 + base))
     return Reference(quantiles_of(judged), base, tuple(edges), settings.band_names, interval, loss,
                      retention, outlook, targets or {})  # fmt: skip
+
+
+def spread(found: Floats, asked: NDArray[np.bool_]) -> Floats:
+    """Numbers of those ``asked`` (n,) at their places, NaN for the others; (n,)."""
+    out = np.full(len(asked), np.nan)
+    out[asked] = found
+    return out
+
+
+def with_series(frame: pl.DataFrame, columns: Mapping[str, pl.Series]) -> pl.DataFrame:
+    """The frame and the columns behind it: a select of so many literals takes longer than most predictions."""
+    return frame.hstack([series.alias(name) for name, series in columns.items()])
 
 
 def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:

@@ -80,8 +80,7 @@ def answers_of(
         place = np.full(rows.height, np.nan)
         place[asked] = percentile(own.quantiles, found[asked])
         number, rank, *event = columns_of(head.target, head.kind)
-        out[number] = pl.Series(found, dtype=pl.Float64).fill_nan(None)
-        out[rank] = pl.Series(place, dtype=pl.Float64).fill_nan(None)
+        out[number], out[rank] = (pl.Series(values=numbers, nan_to_null=True) for numbers in (found, place))
         if event:
             bands = iter(band(own.band_edges, BANDS, found[asked]))
             out[event[0]] = pl.Series([own.base] * rows.height, dtype=pl.Float64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from churn_clv import config
 from churn_clv.models.predict import Floats
@@ -61,7 +62,18 @@ def beyond(
             first = np.where(rows["eligible"].to_numpy(), _floats(out["expected_spend"]), mean)
             found |= _money(own, reference, settings, rows, first, strata, cutoffs)
     unknown = np.full(rows.height, np.nan)
-    return {name: pl.Series(found.get(name, unknown), dtype=pl.Float64).fill_nan(None) for name in names}
+    return {name: column(found.get(name, unknown)) for name in names}
+
+
+def column(numbers: Floats) -> pl.Series:
+    """Numbers as a column, null where NaN."""
+    return pl.Series(values=np.asarray(numbers, dtype=np.float64), nan_to_null=True)
+
+
+def words(found: Sequence[str], asked: NDArray[np.bool_]) -> pl.Series:
+    """The words of those ``asked`` (n,) at their places, null for the others; (n,)."""
+    each = iter(found)
+    return pl.Series(values=[next(each) if own else None for own in asked.tolist()], dtype=pl.String)
 
 
 def _money(

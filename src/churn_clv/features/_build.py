@@ -5,10 +5,12 @@ What is to be computed is worked out once per definitions and kept: for one cust
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from churn_clv import timeline
@@ -22,10 +24,15 @@ KEPT_PLANS = 32
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to compute: per grain its rows, aggregates, fills and window masks, then the elementwise layers in order."""
+    """What to compute: per grain its rows and aggregates, then fills, window masks and the elementwise layers in order.
+
+    A mask comes with the first cutoff whose window lies inside the log: where all cutoffs are later none is needed.
+    """
 
     columns: tuple[str, ...]
-    grains: tuple[tuple[Grain, pl.Expr | None, list[pl.Expr], list[pl.Expr], list[pl.Expr]], ...]
+    grains: tuple[tuple[Grain, pl.Expr | None, list[pl.Expr]], ...]
+    fills: list[pl.Expr]
+    windows: tuple[tuple[dt.date, pl.Expr], ...]
     layers: tuple[list[pl.Expr], ...]
 
 
@@ -36,15 +43,25 @@ def build(past: timeline.Past, definitions: Definitions, wanted: tuple[str, ...]
     a window that starts before the log) are null, never NaN.
     """
     plan = _plan(definitions.model_dump_json(), wanted)
-    out = past.pairs.with_row_index("row")
-    for grain, where, aggregates, fills, windows in plan.grains:
-        rows = _history.grain(past, grain, where).group_by("row").agg(aggregates)
-        out = out.join(rows, on="row", how="left", maintain_order="left").with_columns(fills).with_columns(windows)
-    for layer in plan.layers:
-        out = out.with_columns(layer)
-    return out.select(
-        "customer_id", "cutoff", *(pl.col(c).cast(pl.Float64).fill_nan(None).alias(c) for c in plan.columns)
-    )
+    out = past.pairs.with_row_index("row").lazy()
+    for grain, where, aggregates in plan.grains:
+        rows = past.held(past.held(_history.grain(past, grain, where)).group_by("row").agg(aggregates))
+        out = past.held(out.join(rows, on="row", how="left", maintain_order="left"))
+    first = past.pairs["cutoff"].min()
+    masks = [mask for known_from, mask in plan.windows if isinstance(first, dt.date) and first < known_from]
+    for layer in (plan.fills, masks, *plan.layers):
+        out = past.held(out.with_columns(layer)) if layer else out
+    values = pl.col(plan.columns).cast(pl.Float64)
+    return _without_nan(past.collect(out.select("customer_id", "cutoff", values)), past.few)
+
+
+def _without_nan(found: pl.DataFrame, few: bool) -> pl.DataFrame:
+    """Null for NaN. There is hardly ever one; for few rows to look is cheaper than to replace."""
+    values = found.drop("customer_id", "cutoff")
+    nulls = sum(column.null_count() for column in values.get_columns()) if few else -1
+    if few and np.count_nonzero(np.isnan(values.to_numpy())) == nulls:
+        return found
+    return found.with_columns(pl.col(values.columns).fill_nan(None))
 
 
 @lru_cache(maxsize=KEPT_PLANS)
@@ -55,19 +72,12 @@ def _plan(definitions_json: str, wanted: tuple[str, ...] | None) -> _Plan:
     columns = wanted if wanted is not None else _catalogue.names(definitions)
     needed = _needed(entries, columns)
     entries = [f for f in entries if f.name in needed]
-    grains = []
-    for grain in dict.fromkeys(f.grain for f in entries if f.grain):
-        group = [f for f in entries if f.grain == grain]
-        grains.append(
-            (
-                grain,
-                _any([f.where for f in group]),
-                [f.expr.alias(f.name) for f in group],
-                [pl.col(f.name).fill_null(f.empty) for f in group if f.empty is not None],
-                [_window_known(f, definitions) for f in group if f.window_days],
-            )
-        )
-    return _Plan(columns, tuple(grains), tuple(_layers(entries)))
+    grouped = {grain: [f for f in entries if f.grain == grain] for grain in dict.fromkeys(f.grain for f in entries)}
+    grains = ((grain, _any([f.where for f in group]), [f.expr.alias(f.name) for f in group])
+              for grain, group in grouped.items() if grain)  # fmt: skip
+    fills = [pl.col(f.name).fill_null(f.empty) for f in entries if f.grain and f.empty is not None]
+    windows = [_window_known(f, definitions) for f in entries if f.grain and f.window_days]
+    return _Plan(columns, tuple(grains), fills, tuple(windows), tuple(_layers(entries)))
 
 
 def _any(parts: Sequence[pl.Expr | None]) -> pl.Expr | None:
@@ -105,8 +115,9 @@ def _needed(entries: list[Feature], columns: tuple[str, ...]) -> set[str]:
     return done
 
 
-def _window_known(feature: Feature, definitions: Definitions) -> pl.Expr:
-    """The feature where its window lies inside the log, null where it would reach before the start."""
+def _window_known(feature: Feature, definitions: Definitions) -> tuple[dt.date, pl.Expr]:
+    """From which cutoff on the feature's window lies inside the log, and the feature, null before that."""
+    assert feature.window_days is not None
     start = max(definitions.starts[t] for t in feature.of if t in definitions.starts)
-    inside = pl.col("cutoff") - pl.duration(days=feature.window_days) >= pl.lit(start)
-    return pl.when(inside).then(pl.col(feature.name)).alias(feature.name)
+    known_from = start + dt.timedelta(days=feature.window_days)
+    return known_from, pl.when(pl.col("cutoff") >= known_from).then(pl.col(feature.name)).alias(feature.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from types import ModuleType
 
 from churn_clv.errors import UserError, nearest
@@ -39,6 +40,8 @@ FAMILIES: dict[str, ModuleType] = {
 
 # Families that a target asks for: where none does, nothing is missing.
 ON_DEMAND = ("watched", "contract")
+# How many definitions' names are kept: to work them out takes as long as a customer's features.
+KEPT = 32
 
 
 def left_out(definitions: Definitions) -> dict[str, str]:
@@ -60,6 +63,13 @@ def _absent(definitions: Definitions) -> dict[str, str]:
 
 def family_of(definitions: Definitions) -> dict[str, str]:
     """Visible feature name -> family, in the order of the matrix."""
+    return dict(_family_of(definitions.model_dump_json()))
+
+
+@lru_cache(maxsize=KEPT)
+def _family_of(definitions_json: str) -> dict[str, str]:
+    """The same of definitions given as JSON: they hold a dictionary, which no cache can take as its key."""
+    definitions = Definitions.model_validate_json(definitions_json)
     absent = _absent(definitions)
     return {
         f.name: name

@@ -18,14 +18,14 @@ MONEY = BOUGHT | REVERSED
 EACH = pl.col("event_type").is_not_null()
 
 
-def grain(past: timeline.Past, name: Grain, where: pl.Expr | None = None) -> pl.DataFrame:
+def grain(past: timeline.Past, name: Grain, where: pl.Expr | None = None) -> pl.LazyFrame:
     """The rows of a grain, each with ``row`` (position of the pair) and ``age_days`` (1 = the cutoff's eve).
 
     ``where`` says which events a long grain (one that ends in _days) is made of.
     """
     if name.endswith("_days"):
-        return _item_days(past, name.removesuffix("_days"), EACH if where is None else where).collect()
-    return _GRAINS[name](past).collect()
+        return _item_days(past, name.removesuffix("_days"), EACH if where is None else where)
+    return _GRAINS[name](past)
 
 
 def _days(past: timeline.Past) -> pl.LazyFrame:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_clv.models import onerow
 from churn_clv.models.linear import Linear
 from churn_clv.models.priced import Priced
 from churn_clv.models.renewal import Renewal
@@ -26,6 +28,8 @@ PART = "horizon_part"
 # Nobody is certain to stay or to leave; logits and logarithms stay finite.
 CERTAIN = 1e-9
 SPEND_IF_ACTIVE = "spend_if_active"
+# Up to so many rows go through the trees one by one: a call made for many costs as much as some 8 rows [measured].
+FEW_ROWS = 8
 # The targets whose heads make expected spend.
 SPEND_HEADS = ("spend", SPEND_IF_ACTIVE)
 
@@ -79,6 +83,11 @@ class Head:
     weight: float = 1.0
     priced: Priced | None = None
 
+    @cached_property
+    def columns(self) -> list[str]:
+        """The booster's columns, in order; LightGBM makes a list of them anew at every question."""
+        return list(self.booster.feature_name())
+
     def margin(self, values: Floats) -> Floats:
         """Raw scores, (rows,) or for a hazard (parts, rows); ``values`` is (rows, features), NaN where unknown."""
         if self.kind != "hazard":
@@ -92,7 +101,7 @@ class Head:
         if self.kind == "event":
             own = np.clip(sigmoid(self.margin(values)), CERTAIN, 1 - CERTAIN)
             if self.pool is not None:
-                own = self.pool.mixed(own, values, self.booster.feature_name(), self.horizon_days)
+                own = self.pool.mixed(own, values, self.columns, self.horizon_days)
             return mapped(own, self.intercept, self.slope)
         return np.asarray(self.scale * np.exp(self.intercept + self.slope * self.margin(values)))
 
@@ -101,7 +110,7 @@ class Head:
         raw = survival(self.margin(values))
         last = raw[-1] if self.whole is None else averaged(raw[-1], raw_margin(self.whole, values))
         if self.pool is not None:
-            last = self.pool.mixed(last, values, self.booster.feature_name(), self.horizon_days)
+            last = self.pool.mixed(last, values, self.columns, self.horizon_days)
         return through(raw, mapped(last, self.intercept, self.slope))
 
 
@@ -121,7 +130,7 @@ def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | Non
                 part = part * (1 - curve[-1])
             money, priced = part if money is None else money + part, priced or head
     if money is not None and priced is not None and priced.priced is not None:
-        money = priced.priced.mixed(money, values, priced.booster.feature_name(), curve[-1])
+        money = priced.priced.mixed(money, values, priced.columns, curve[-1])
     return curve, money
 
 
@@ -129,6 +138,8 @@ def raw_margin(booster: lgb.Booster, values: Floats, trees: int | None = None) -
     """The booster's raw scores of its first ``trees`` trees (default: all); (rows,)."""
     if values.shape[0] == 0:
         return np.empty(0)
+    if values.shape[0] <= FEW_ROWS and trees is None and (few := onerow.margins(booster, values)) is not None:
+        return few
     # LightGBM ignores column names here: the caller hands the columns in the bundle's order.
     threads = 1 if values.shape[0] < 2000 else 2
     raw = booster.predict(values, raw_score=True, num_threads=threads, num_iteration=trees or -1)

@@ -1,238 +1,228 @@
-"""A request's events through the log's own converter, one matrix for all its customers, and one answer each."""
+"""Requests' events through the log's own converter, one matrix for all their customers, and one answer each."""
 
 from __future__ import annotations
 
 import bisect
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import polars as pl
+from pydantic_core import to_json
 
 from churn_clv import timeline
-from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
-from churn_clv.errors import UserError
-from churn_clv.service.contract import Customer, PredictRequest
-from churn_clv.service.replies import Prediction, PredictResponse, Problem, TargetAnswer, Warned
+from churn_clv.canonical import EXPECTED, Typed, apply_policies, arrange, is_negative, repeated, to_types
+from churn_clv.service import reading
+from churn_clv.service.reading import Histories, Unacceptable
+from churn_clv.service.replies import Prediction, Problem, Warned
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
 
-Location = tuple[str | int, ...]
-# The plain columns of a request: ids and times are text, everything else is a number.
-NUMBERS = (*MONEY, *UNITS)
-PLAIN = {name: pl.Float64() if name in NUMBERS else pl.String() for name in LOG_SCHEMA}
 SHOWN = 20
-UNKNOWN = {"eligible": False, "reason": "unknown"}
 NAMES_SHOWN = 5
+# The columns of the scores that an answer holds under their own names.
+AS_SCORED = (
+    "churn_probability", "percentile_in_reference", "churn_band", "loss_probability", "reliability", "expected_orders",
+    "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_extrapolated_share",
+    "historic_value", "total_value",
+)  # fmt: skip
+Columns = dict[str, list[Any]]
 
 
-class Unacceptable(Exception):
-    """A well-formed request that cannot be answered as it stands."""
+def answer(histories: Sequence[Histories], bundle: Bundle) -> list[bytes | Unacceptable]:
+    """The JSON text of each request's PredictResponse, or why there is none; in the requests' order.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__(f"{len(problems)} problem(s)")
-        self.problems = problems
-
-
-def answer(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> PredictResponse:
-    """Predictions in the request's order. ``now`` (with a zone) is the server's clock.
-
-    Raises Unacceptable for values that the log's converter cannot read and for cutoffs in the future.
+    All are answered by one call on one table; each comes out as if it were alone, to the bit.
     """
-    customers = request.customers
-    cutoffs = _cutoffs(request, bundle, now)
-    frame = _read(customers, bundle)
-    warnings = _Warnings(c.customer_id for c in customers)
-    _count_dropped(customers, frame, warnings)
+    plain = reading.table(histories)
+    typed = to_types(plain, bundle.definitions.rules)
+    wrong = _unreadable(typed, histories, bundle)
+    if wrong:
+        rest = [h for place, h in enumerate(histories) if place not in wrong]
+        others = iter(answer(rest, bundle) if rest else [])
+        return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
+    frame = arrange(apply_policies(typed.frame, bundle.definitions.rules))
+    cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
+    warnings = _Warnings(len(cutoffs))
+    if frame.height < plain.height:
+        _count_dropped(plain, frame, warnings)
     frame = _clean(frame, bundle, warnings)
-    pairs = pl.DataFrame(
-        {"customer_id": list(cutoffs), "cutoff": list(cutoffs.values())},
-        schema={"customer_id": pl.String, "cutoff": pl.Date},
-    )
+    pairs = pl.DataFrame({"customer_id": reading.keys(pl.int_range(len(cutoffs), dtype=pl.UInt32, eager=True)),
+                          "cutoff": pl.Series(cutoffs, dtype=pl.Date)})  # fmt: skip
     _count_later(frame, pairs, warnings)
     _judge_cutoffs(cutoffs, bundle, warnings)
-    found = {row["customer_id"]: row for row in bundle.score_pairs(frame, pairs).iter_rows(named=True)}
-    return PredictResponse(
-        predictions=[_one(c, cutoff, found.get(c, UNKNOWN), bundle, warnings.of[c]) for c, cutoff in cutoffs.items()]
-    )
+    names = [name for h in histories for name in h.names]
+    rows = iter(_predictions(names, cutoffs, bundle.score_pairs(frame, pairs), bundle, warnings.of))
+    return [to_json({"predictions": [*itertools.islice(rows, len(h.names))]}) for h in histories]
 
 
 class _Warnings:
-    """Warnings by customer, in the order in which they were given."""
+    """Warnings by customer's position, in the order in which they were given."""
 
-    def __init__(self, ids: Iterable[str]) -> None:
-        self.of: dict[str, list[Warned]] = {name: [] for name in ids}
+    def __init__(self, customers: int) -> None:
+        self.of: list[list[Warned]] = [[] for _ in range(customers)]
 
-    def add(self, customer: str, code: Any, count: int, detail: str) -> None:
-        self.of[customer].append(Warned(code=code, count=count, detail=detail))
-
-
-def _cutoffs(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> dict[str, dt.date]:
-    """Customer -> cutoff. Tomorrow is allowed: it ends the day that is running somewhere."""
-    today = now.astimezone(ZoneInfo(bundle.definitions.rules.timezone)).date()
-    found = {c.customer_id: c.cutoff or request.cutoff or today for c in request.customers}
-    late = [i for i, day in enumerate(found.values()) if (day - today).days > 1]
-    if late:
-        message = "the cutoff lies in the future; events up to it cannot be known yet"
-        own = [("customers", i) if request.customers[i].cutoff else () for i in late]
-        raise Unacceptable([_problem((*place, "cutoff"), message, "future_cutoff") for place in dict.fromkeys(own)])
-    return found
+    def add(self, key: str | int, code: Any, count: int, detail: str) -> None:
+        """To the customer at a position, or of a key."""
+        place = reading.position(key) if isinstance(key, str) else key
+        self.of[place].append(Warned(code=code, count=count, detail=detail))
 
 
-def _read(customers: Sequence[Customer], bundle: Bundle) -> pl.DataFrame:
-    """All events as one canonical log frame."""
-    events = [event for customer in customers for event in customer.events]
-    given = [name for name in PLAIN if name != "customer_id"]
-    columns: dict[str, list[Any]] = {name: [getattr(event, name) for event in events] for name in given}
-    columns["customer_id"] = [customer.customer_id for customer in customers for _ in customer.events]
-    plain = pl.DataFrame(columns, schema_overrides=PLAIN)
-    try:
-        return canonical(plain, bundle.definitions.rules)
-    except UserError as error:
-        places = list(itertools.islice(_unreadable(plain, customers, bundle), SHOWN))
-        raise Unacceptable(places or [_problem(("customers",), str(error), "value_error")]) from None
+def _unreadable(typed: Typed, histories: Sequence[Histories], bundle: Bundle) -> dict[int, list[Problem]]:
+    """By the request's position the values that the converter cannot read, and where they stand."""
+    wrong: dict[int, list[Problem]] = {}
+    for column, marked, message, kind in _refused(typed, bundle):
+        starts = [0, *itertools.accumulate(len(h.owner) for h in histories)]
+        for row in marked.arg_true():
+            place = bisect.bisect_right(starts, row) - 1
+            found = wrong.setdefault(place, [])
+            if len(found) < SHOWN:
+                found.append(reading.problem(histories[place].place(row - starts[place], column), message, kind))
+    return wrong
 
 
-def _unreadable(plain: pl.DataFrame, customers: Sequence[Customer], bundle: Bundle) -> Iterator[Problem]:
-    """Where the values stand that the converter cannot read."""
-    starts = [0, *itertools.accumulate(len(c.events) for c in customers)]
-    for column, bad in to_types(plain, bundle.definitions.rules).bad.items():
-        for row in bad.arg_true():
-            customer = bisect.bisect_right(starts, row) - 1
-            place = ("customers", customer, "events", row - starts[customer], column)
-            yield _problem(place, f"expected {EXPECTED.get(column, 'text')}", "unreadable")
+def _refused(typed: Typed, bundle: Bundle) -> Iterator[tuple[str, pl.Series, str, str]]:
+    """Column, marked rows, what is wrong with them, and the kind of error."""
+    for column, marked in typed.bad.items():
+        yield column, marked, f"expected {EXPECTED.get(column, 'text')}", "unreadable"
+    if bundle.definitions.rules.negative_amount == "error":
+        marked = typed.frame.select(is_negative()).to_series()
+        if marked.any():
+            what = "a purchase has a negative amount; record it with event_type 'return'"
+            yield "amount", marked, what, "value_error"
 
 
-def _count_dropped(customers: Sequence[Customer], frame: pl.DataFrame, warnings: _Warnings) -> None:
+def _count_dropped(plain: pl.DataFrame, frame: pl.DataFrame, warnings: _Warnings) -> None:
     """Events that the log's policies for purchases of nothing or less left out, as they did in training."""
     kept = dict(frame.group_by("customer_id").len().iter_rows())
-    for customer in customers:
-        dropped = len(customer.events) - kept.get(customer.customer_id, 0)
-        if dropped:
+    for key, sent in plain.group_by("customer_id").len().iter_rows():
+        if dropped := sent - kept.get(key, 0):
             detail = "Purchases of nothing, or of less, were left out, as they were in training."
-            warnings.add(customer.customer_id, "dropped_by_policy", dropped, detail)
+            warnings.add(key, "dropped_by_policy", dropped, detail)
 
 
 def _clean(frame: pl.DataFrame, bundle: Bundle, warnings: _Warnings) -> pl.DataFrame:
     """Without repeats of an event_id and without types the model does not know, each counted."""
-    again = repeated()
-    for name, count in frame.filter(again).group_by("customer_id").len().iter_rows():
-        warnings.add(name, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
-    frame = frame.filter(~again)
-    strange = ~pl.col("event_type").is_in(bundle.event_types)
-    found = frame.filter(strange).group_by("customer_id").agg(pl.len(), names=pl.col("event_type").unique().sort())
-    for name, count, names in found.iter_rows():
+    if frame["event_id"].null_count() < frame.height:
+        again = frame.select(repeated()).to_series()
+        for key, count in frame.filter(again).group_by("customer_id").len().iter_rows():
+            warnings.add(key, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
+        frame = frame.filter(~again)
+    known = frame["event_type"].is_in(bundle.event_types)
+    if known.all():
+        return frame
+    strange = frame.filter(~known).group_by("customer_id")
+    for key, count, names in strange.agg(pl.len(), names=pl.col("event_type").unique().sort()).iter_rows():
         shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
-        warnings.add(name, "unknown_event_type", count, f"Event types unknown to the model were ignored: {shown}.")
-    return frame.filter(~strange)
+        warnings.add(key, "unknown_event_type", count, f"Event types unknown to the model were ignored: {shown}.")
+    return frame.filter(known)
 
 
 def _count_later(frame: pl.DataFrame, pairs: pl.DataFrame, warnings: _Warnings) -> None:
-    """Events that are not past at their customer's cutoff: all of them less those that are."""
-    every = pl.col("time").is_not_null()
-    past = timeline.Past(frame, pairs).by(where=every, sums={"known": every}).group_by("row").agg(pl.col("known").sum())
-    counts = (
-        pairs.with_row_index("row")
-        .join(frame.group_by("customer_id").agg(sent=pl.len()), on="customer_id")
-        .join(past.collect(), on="row", how="left")
-        .select("customer_id", later=pl.col("sent") - pl.col("known").fill_null(0))
-    )
-    for name, later in counts.filter(pl.col("later") > 0).iter_rows():
+    """Events that are not past at their customer's cutoff."""
+    for key, later in timeline.not_past(frame, pairs).iter_rows():
         detail = "Events at or after the cutoff, or not yet known then, were ignored."
-        warnings.add(name, "events_after_cutoff", later, detail)
+        warnings.add(key, "events_after_cutoff", later, detail)
 
 
-def _judge_cutoffs(cutoffs: dict[str, dt.date], bundle: Bundle, warnings: _Warnings) -> None:
+def _judge_cutoffs(cutoffs: Sequence[dt.date], bundle: Bundle, warnings: _Warnings) -> None:
     """Cutoffs before the end of training, and those too long after it."""
     through, limit = bundle.trained_through, bundle.config.service.stale_after_days
-    for name, cutoff in cutoffs.items():
+    for place, cutoff in enumerate(cutoffs):
         days = (cutoff - through).days
         if days < 0:
             detail = f"The cutoff lies before {through}, the end of training: the model may have seen what came next."
-            warnings.add(name, "in_sample", -days, detail)
+            warnings.add(place, "in_sample", -days, detail)
         elif days > limit:
             detail = f"The cutoff lies {days} days after {through}, the end of training. Train a newer model."
-            warnings.add(name, "stale_model", days, detail)
+            warnings.add(place, "stale_model", days, detail)
 
 
-def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnings: list[Warned]) -> Prediction:
-    return Prediction(
-        customer_id=name,
-        cutoff=cutoff,
-        horizon_days=bundle.horizon_days,
-        currency=bundle.currency,
-        eligible=row["eligible"],
-        reason=row["reason"],
-        churn_probability=row.get("churn_probability"),
-        percentile_in_reference=row.get("percentile_in_reference"),
-        churn_band=row.get("churn_band"),
-        churn_probability_by_days=_by_days(row, bundle),
-        loss_probability=row.get("loss_probability"),
-        reliability=row.get("reliability"),
-        next_order_within_days=_each(row, bundle.config.clv.next_order_days, "next_order_within_{}d"),
-        next_order_learnt_days=bundle.silence.learnt_days(bundle.horizon_days),
-        active_probability_by_months=_each(row, bundle.config.clv.active_months, "active_probability_{}m"),
-        base_rate=bundle.base_rate,
-        expected_orders=row.get("expected_orders"),
-        expected_order_value=row.get("expected_order_value"),
-        expected_spend=row.get("expected_spend"),
-        expected_spend_low=row.get("expected_spend_low"),
-        expected_spend_high=row.get("expected_spend_high"),
-        clv_by_months=_each(row, bundle.config.clv.months, "clv_{}m"),
-        clv_low_by_months=_bounds(row, bundle, "low"),
-        clv_high_by_months=_bounds(row, bundle, "high"),
-        clv_extrapolated_share=row.get("clv_extrapolated_share"),
-        historic_value=row.get("historic_value"),
-        total_value=row.get("total_value"),
-        targets=_targets(row, bundle),
-        model_version=bundle.version,
-        warnings=warnings,
+def _predictions(
+    names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame, bundle: Bundle, warnings: list[list[Warned]]
+) -> list[dict[str, Any]]:
+    """One Prediction for each customer, as plain values: a model for each would cost more than the predictions."""
+    found = _spread(scored, len(names))
+    same = _same(bundle)
+    given: Columns = (
+        {name: found[name] for name in AS_SCORED}
+        | {
+            "customer_id": [*names],
+            "cutoff": [*cutoffs],
+            "eligible": [bool(e) for e in found["eligible"]],
+            "reason": [
+                "unknown" if e is None else why for e, why in zip(found["eligible"], found["reason"], strict=True)
+            ],
+            **_nested(found, bundle),
+            "targets": _targets(found, bundle),
+            "warnings": [*warnings],
+        }
+        | {name: [value] * len(names) for name, value in same.items()}
     )
+    order = [name for name in Prediction.model_fields if name in given]
+    return [dict(zip(order, row, strict=True)) for row in zip(*(given[name] for name in order), strict=True)]
 
 
-def _by_days(row: dict[str, Any], bundle: Bundle) -> dict[str, float] | None:
-    """The chance of no purchase by each part of the horizon; None for customers who get no predictions."""
-    if row.get("churn_probability") is None:
-        return None
-    parts = {str(days): row[f"churn_probability_{days}d"] for days in bundle.edges[:-1]}
-    return parts | {str(bundle.horizon_days): row["churn_probability"]}
+def _spread(scored: pl.DataFrame, customers: int) -> Columns:
+    """The scores' columns by customer's position; None throughout for customers who have no row."""
+    last = scored.height
+    row = [last] * customers
+    for number, key in enumerate(scored["customer_id"].to_list()):
+        row[reading.position(key)] = number
+    columns = ((name, [*scored[name].to_list(), None]) for name in scored.columns)
+    return {name: [values[number] for number in row] for name, values in columns}
 
 
-def _each(row: dict[str, Any], keys: Sequence[int], column: str) -> dict[str, float] | None:
-    """A column's value by number of months or days; None for a customer who has none."""
-    if row.get(column.format(keys[-1])) is None:
-        return None
-    return {str(key): row[column.format(key)] for key in keys}
+def _same(bundle: Bundle) -> dict[str, Any]:
+    """What every answer of a bundle says alike."""
+    return {
+        "horizon_days": bundle.horizon_days,
+        "currency": bundle.currency,
+        "next_order_learnt_days": bundle.silence.learnt_days(bundle.horizon_days),
+        "base_rate": bundle.base_rate,
+        "model_version": bundle.version,
+    }
 
 
-def _bounds(row: dict[str, Any], bundle: Bundle, end: str) -> dict[str, float | None] | None:
-    """An end of CLV by months, null where it was not learnt; None where there is no CLV at all."""
-    months = bundle.config.clv.months
-    if row.get(f"clv_{months[-1]}m") is None:
-        return None
-    return {str(m): row[f"clv_{m}m_{end}"] for m in months}
+def _nested(found: Columns, bundle: Bundle) -> Columns:
+    """What an answer holds by days and by months; None for customers who have none."""
+    clv = bundle.config.clv
+    by_days = {str(days): f"churn_probability_{days}d" for days in bundle.edges[:-1]}
+    longest = f"clv_{clv.months[-1]}m"
+    return {
+        "churn_probability_by_days": _each(found, by_days | {str(bundle.horizon_days): "churn_probability"}),
+        "next_order_within_days": _each(found, {str(d): f"next_order_within_{d}d" for d in clv.next_order_days}),
+        "active_probability_by_months": _each(found, {str(m): f"active_probability_{m}m" for m in clv.active_months}),
+        "clv_by_months": _each(found, {str(m): f"clv_{m}m" for m in clv.months}),
+        "clv_low_by_months": _each(found, {str(m): f"clv_{m}m_low" for m in clv.months}, longest),
+        "clv_high_by_months": _each(found, {str(m): f"clv_{m}m_high" for m in clv.months}, longest),
+    }
 
 
-def _targets(row: dict[str, Any], bundle: Bundle) -> dict[str, TargetAnswer]:
-    """The answers to the targets of the user's own."""
-    out = {}
+def _each(found: Columns, columns: dict[str, str], told_by: str | None = None) -> list[dict[str, Any] | None]:
+    """For each customer the columns' values by their words; None where ``told_by`` (default: the last) is null."""
+    told = found[told_by or [*columns.values()][-1]]
+    rows = zip(*(found[name] for name in columns.values()), strict=True)
+    return [None if one is None else dict(zip(columns, row, strict=True)) for one, row in zip(told, rows, strict=True)]
+
+
+def _targets(found: Columns, bundle: Bundle) -> list[dict[str, Any]]:
+    """For each customer the answers to the targets of the user's own, as TargetAnswer has them."""
+    out: list[dict[str, Any]] = [{} for _ in found["customer_id"]]
     for head in bundle.own_heads:
         number, rank, *event = bundle.columns_of(head)
-        found = row.get(number)
-        out[head.target] = TargetAnswer(
-            horizon_days=head.horizon_days,
-            eligible=found is not None,
-            probability=found if event else None,
-            expected=None if event else found,
-            percentile_in_reference=row.get(rank),
-            base=bundle.reference.targets[head.target].base,
-            band=row.get(event[1]) if event else None,
-        )
+        base = bundle.reference.targets[head.target].base
+        bands = found[event[1]] if event else [None] * len(out)
+        for targets, value, place, band in zip(out, found[number], found[rank], bands, strict=True):
+            targets[head.target] = {
+                "horizon_days": head.horizon_days,
+                "eligible": value is not None,
+                "probability": value if event else None,
+                "expected": None if event else value,
+                "percentile_in_reference": place,
+                "base": base,
+                "band": band,
+            }
     return out
-
-
-def _problem(place: Location, message: str, kind: str) -> Problem:
-    return Problem(loc=["body", *place], msg=message, type=kind)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from churn_clv.service.answers import SHOWN, Unacceptable, answer
+from churn_clv.service.answers import SHOWN
 from churn_clv.service.contract import MAX_BODY_BYTES, MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
+from churn_clv.service.desk import Full
+from churn_clv.service.desks import Desks
 from churn_clv.service.gate import BODY_SECONDS, INTERNAL
 from churn_clv.service.holder import Holder, Loaded
+from churn_clv.service.reading import Unacceptable
 from churn_clv.service.replies import (
     Band,
     LoadedModel,
@@ -29,13 +29,15 @@ from churn_clv.service.replies import (
 )
 
 if TYPE_CHECKING:
-    from churn_clv.bundle import Bundle
+    pass
 
 Clock = Callable[[], dt.datetime]
 
 SCHEMAS = "#/components/schemas/{model}"
 NOT_READY = "No verified model is loaded yet; GET /model says why. Try again later."
 RETRY_SECONDS = 5
+BUSY = "Too many events wait to be predicted; try again in a moment."
+BUSY_SECONDS = 1
 DESCRIPTION = (
     "Churn probability and expected spend of customers from their raw events. Send each customer's complete history; "
     f"at most {MAX_CUSTOMERS:,} customers, {MAX_EVENTS:,} events and {MAX_BODY_BYTES:,} bytes a request."
@@ -47,7 +49,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     415: {"model": Refusal, "description": "The body is not plain application/json."},
     422: {"model": Problems, "description": "The body is not JSON, or something in it is wrong: where and what."},
     500: {"model": Refusal, "description": "An error of the service; its log says where, never with what values."},
-    503: {"model": Refusal, "description": "No verified model is loaded yet."},
+    503: {"model": Refusal, "description": "No verified model is loaded yet, or too much waits already."},
 }
 
 
@@ -59,8 +61,7 @@ def utc_now() -> dt.datetime:
 def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
     """The application that answers with what ``holder`` has loaded."""
     app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
-    # Predictions run in threads so that the event loop goes on; more at once than processors only wait for each other.
-    threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "predict")
+    desks = Desks()
 
     @app.post(
         "/predict",
@@ -73,8 +74,17 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         loaded = holder.loaded
         if loaded is None:
             raise HTTPException(503, NOT_READY, {"Retry-After": str(RETRY_SECONDS)})
-        body = await request.body()
-        return await asyncio.get_running_loop().run_in_executor(threads, _predict, body, loaded.bundle, clock())
+        try:
+            found = await desks.answer(await request.body(), loaded.bundle, clock())
+        except Full:
+            raise HTTPException(503, BUSY, {"Retry-After": str(BUSY_SECONDS)}) from None
+        except ValidationError as error:
+            shown = error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]
+            problems = [Problem(loc=["body", *e["loc"]], msg=e["msg"], type=e["type"]) for e in shown]
+            return _refusal(problems, error.error_count())
+        except Unacceptable as error:
+            return _refusal(list(error.problems[:SHOWN]), len(error.problems))
+        return Response(found, media_type="application/json")
 
     @app.get("/model", summary="What is loaded")
     async def model() -> ModelInfo:
@@ -95,19 +105,6 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
-
-
-def _predict(body: bytes, bundle: Bundle, now: dt.datetime) -> Response:
-    """Bytes in, bytes out; runs in a thread. Floats are written with all the digits that tell them apart."""
-    try:
-        request = PredictRequest.model_validate_json(body)
-        return Response(answer(request, bundle, now).model_dump_json(), media_type="application/json")
-    except ValidationError as error:
-        shown = error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]
-        problems = [Problem(loc=["body", *e["loc"]], msg=e["msg"], type=e["type"]) for e in shown]
-        return _refusal(problems, error.error_count())
-    except Unacceptable as error:
-        return _refusal(list(error.problems[:SHOWN]), len(error.problems))
 
 
 def _refusal(problems: list[Problem], count: int) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import polars as pl
 
@@ -17,14 +18,22 @@ def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFra
     return days.join(ids, how="cross").select("customer_id", "cutoff")
 
 
+# Up to so many events are few: a query's planning costs more than its work, and is done plainly.
+FEW = 200_000
+# What Polars itself gives the calls of a DataFrame. Answers are the same: all that crosses rows is exact.
+PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
+
+
 class Past:
     """A customer's history as it was known at a cutoff; the only door through which features see events.
 
-    ``pairs`` (``customer_id``, ``cutoff``) are the rows asked for; the position of a pair is its ``row``.
+    ``pairs`` (``customer_id``, ``cutoff``) are the rows asked for; the position of a pair is its ``row``. ``few``
+    tells whether there is little of it: then a query is planned once, plainly, and run as a whole.
     """
 
     def __init__(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> None:
         self.pairs = pairs
+        self.few = frame.height + pairs.height <= FEW
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
         self._pairs = (
@@ -45,6 +54,14 @@ class Past:
             .join(ids.lazy(), on="customer_id", how="inner")
             .drop("customer_id")
         )
+
+    def collect(self, query: pl.LazyFrame) -> pl.DataFrame:
+        """The query's rows."""
+        return query.collect(optimizations=PLAIN) if self.few else query.collect()
+
+    def held(self, query: pl.LazyFrame) -> pl.LazyFrame:
+        """The same query; where there is much of it, its rows, so that no more than one step is in memory."""
+        return query if self.few else query.collect().lazy()
 
     def by(
         self,
@@ -124,20 +141,34 @@ def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:
     return (purchases > 0) & ((returns == 0) | (net > 0))
 
 
-def first_event_dates(frame: pl.DataFrame) -> pl.DataFrame:
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+def first_event_dates(frame: Frame) -> Frame:
     """Per customer the first midnight at which any event of theirs is past: ``customer_id``, ``known_from``."""
     seen = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
     return frame.group_by("customer_id").agg(known_from=seen.min() + pl.duration(days=1))
 
 
+def not_past(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """How many events of each pair's customer are not past at its cutoff: ``customer_id``, ``later``; none, no row.
+
+    ``pairs`` has a customer once.
+    """
+    seen = frame.select("customer_id", seen=pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()))
+    first = pairs["cutoff"].min()
+    if frame.is_empty() or first is None or (seen["seen"] < first).all():
+        return pl.DataFrame(schema={"customer_id": pl.String, "later": pl.UInt32})
+    met = seen.lazy().join(pairs.lazy(), on="customer_id", how="inner").filter(pl.col("seen") >= pl.col("cutoff"))
+    return met.group_by("customer_id").agg(later=pl.len()).collect()
+
+
 def known_among(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The ``pairs`` (``customer_id``, ``cutoff``) with any event before the cutoff, sorted by (cutoff, customer_id)."""
-    return (
-        pairs.join(first_event_dates(frame), on="customer_id", how="inner")
-        .filter(pl.col("known_from") <= pl.col("cutoff"))
-        .select("customer_id", "cutoff")
-        .sort("cutoff", "customer_id")
-    )
+    met = pairs.lazy().join(first_event_dates(frame.lazy()), on="customer_id", how="inner")
+    known = met.filter(pl.col("known_from") <= pl.col("cutoff")).select("customer_id", "cutoff")
+    few = frame.height + pairs.height <= FEW
+    return known.sort("cutoff", "customer_id").collect(optimizations=PLAIN if few else pl.QueryOptFlags())
 
 
 def until(log: events.Log, ends: dt.date) -> events.Log:

@@ -1,0 +1,77 @@
+"""Who reads and who answers: small requests at one desk and large ones at another, so that none waits for a giant."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from churn_clv.service.answers import answer
+from churn_clv.service.contract import MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
+from churn_clv.service.desk import Desk
+from churn_clv.service.reading import Histories, Unacceptable, read
+
+if TYPE_CHECKING:
+    from churn_clv.bundle import Bundle
+
+# Bytes that are read in the event loop: going to a thread and back would cost more.
+READ_AT_ONCE = 32 * 1024
+# Weights are events and ten for each customer (``Histories.weight``). Up to SMALL a request goes to the quick desk.
+SMALL = 2_000
+QUICK_AT_ONCE, QUICK_WAITING = 20_000, 100_000
+LARGEST = MAX_EVENTS + 10 * MAX_CUSTOMERS
+LARGE_WAITING = 4 * LARGEST
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    histories: Histories
+    bundle: Bundle
+
+
+class Desks:
+    """Bytes in, bytes out, for one application."""
+
+    def __init__(self) -> None:
+        # More calls at once than processors only wait for each other.
+        large = max(1, (os.cpu_count() or 2) - 1)
+        self._threads = ThreadPoolExecutor(2 * large + 1, "predict")
+        self._quick: Desk[_Asked, bytes | Unacceptable] = Desk(
+            _together, self._threads, threads=1, at_once=QUICK_AT_ONCE, most_waiting=QUICK_WAITING
+        )
+        self._large: Desk[_Asked, bytes | Unacceptable] = Desk(
+            _together, self._threads, threads=large, at_once=LARGEST, most_waiting=LARGE_WAITING
+        )
+
+    async def answer(self, body: bytes, bundle: Bundle, now: dt.datetime) -> bytes:
+        """The JSON text of the answer to a request's body. ``now`` (with a zone) is the server's clock.
+
+        Raises ValidationError, Unacceptable, or Full where too much waits.
+        """
+        if len(body) <= READ_AT_ONCE:
+            histories = _read(body, bundle, now)
+        else:
+            histories = await asyncio.get_running_loop().run_in_executor(self._threads, _read, body, bundle, now)
+        desk = self._quick if histories.weight <= SMALL else self._large
+        found = await desk.ask(_Asked(histories, bundle), histories.weight)
+        if isinstance(found, Unacceptable):
+            raise found
+        return found
+
+
+def _read(body: bytes, bundle: Bundle, now: dt.datetime) -> Histories:
+    return read(PredictRequest.model_validate_json(body), bundle, now)
+
+
+def _together(asked: Sequence[_Asked]) -> list[bytes | Unacceptable]:
+    """Answers in the order of the requests; those that met another bundle, as it was replaced, by their own call."""
+    found: dict[int, bytes | Unacceptable] = {}
+    for version in dict.fromkeys(id(a.bundle) for a in asked):
+        places = [place for place, a in enumerate(asked) if id(a.bundle) == version]
+        results = answer([asked[place].histories for place in places], asked[places[0]].bundle)
+        found |= dict(zip(places, results, strict=True))
+    return [found[place] for place in range(len(asked))]
