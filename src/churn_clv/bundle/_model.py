@@ -14,6 +14,7 @@ import polars as pl
 from churn_clv import config, events, features, matrix, timeline
 from churn_clv.bundle import _value
 from churn_clv.bundle._targets import ASKED, TargetReference, answers_of, band, columns_of, percentile, quantiles_of
+from churn_clv.bundle._valid import VALID, Ageing
 from churn_clv.bundle._value import ORDERS
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
@@ -22,6 +23,7 @@ from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import Floats, Head, answers
 from churn_clv.models.retention import Retention
 from churn_clv.models.silence import Silence
+from churn_clv.models.usual import Usual
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ class Reference:
 
     ``interval`` bounds spend, None without a spend head; ``loss`` turns lapse into loss, None where no cutoff is old
     enough to have seen who came back; ``retention`` carries spend beyond the horizon, None without a spend head;
-    ``targets`` are the references of the user's own targets.
+    ``targets`` are the references of the user's own targets; ``usual`` is whom reasons compare with, None in a bundle
+    that gives none.
     """
 
     quantiles: tuple[float, ...]
@@ -46,6 +49,7 @@ class Reference:
     retention: Retention | None = None
     outlook: Outlook | None = None
     targets: Mapping[str, TargetReference] = field(default_factory=dict)
+    usual: Usual | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,10 @@ class Bundle:
         """A matrix's features as ``head`` (default: those of churn and spend) knows them; (rows, features)."""
         own = head is not None and head.target in self.reference.targets
         return matrix.values(rows, self.features if own else self.core_features)
+
+    @cached_property
+    def _ageing(self) -> Ageing:
+        return Ageing(self)
 
     @property
     def base_rate(self) -> float:
@@ -140,7 +148,7 @@ class Bundle:
         if days < 1:
             raise UserError(f"days must be 1 or more, found {days}.")
         log = self._log(frame)
-        rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
+        rows = self.rows_of(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
         asked = rows.filter("eligible")
         hazard = next(h for h in self.heads if h.kind == "hazard")
         found = self.silence.no_purchase(hazard.curve(self.values(asked)), self.edges, days)
@@ -158,13 +166,14 @@ class Bundle:
 
         Events of other types than ``event_types`` are ignored: the model has never met them.
         """
-        return self.predict(self._matrix(frame, pairs))
+        return self.predict(self.rows_of(frame, pairs), frame)
 
     def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
         plain = events.to_polars(frame)
         return events.without_repeats(events.canonical(plain, self.definitions.rules))[0]
 
-    def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    def rows_of(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The matrix of the known customers among ``pairs`` of a canonical log frame, as ``predict`` takes it."""
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
         rows = matrix.build(met, pairs, self.definitions)
         if not self.reference.targets:
@@ -173,7 +182,7 @@ class Bundle:
         found = matrix.members(met, rows.select("customer_id", "cutoff"), asked, self.definitions)
         return rows.hstack(found.rename(lambda name: ASKED + name))
 
-    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def predict(self, rows: pl.DataFrame, frame: pl.DataFrame | None = None) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
 
         Columns: customer_id, cutoff, eligible, reason, churn_probability, percentile_in_reference (0-100, higher is
@@ -192,13 +201,19 @@ class Bundle:
 
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
+
+        score_valid_until is the first later midnight at which the score (all but own targets) differs if nothing more
+        becomes known of the customer, null where it never does. Without the log's ``frame`` it is at most the next day
+        for those few whose coming days would have to be scored to know.
         """
         scored = rows.filter("eligible")
-        found = scored.select("customer_id", "cutoff").with_columns(**self._numbers(self.values(scored)))
+        values = self.values(scored)
+        found = scored.select("customer_id", "cutoff").with_columns(**self._numbers(values))
         out = rows.select(matrix.KEYS).join(found, on=["customer_id", "cutoff"], how="left", maintain_order="left")
+        out = out.with_columns(**_value.beyond(self.reference, self.config, rows, out))
         return out.with_columns(
-            **_value.beyond(self.reference, self.config, rows, out),
             **self._targets(rows),
+            **{VALID: self._ageing.column(rows, out, values, frame)},
             next_order_learnt_days=pl.lit(self.silence.learnt_days(self.horizon_days)),
             base_rate=pl.lit(self.base_rate),
             currency=pl.lit(self.currency),
@@ -239,7 +254,7 @@ class Bundle:
 def make_reference(
     judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
     loss: LossTable | None = None, retention: Retention | None = None, outlook: Outlook | None = None,
-    targets: Mapping[str, TargetReference] | None = None,
+    targets: Mapping[str, TargetReference] | None = None, usual: Usual | None = None,
 ) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
 
@@ -248,7 +263,7 @@ def make_reference(
     base = float(np.mean(churned))
     edges = settings.band_edges or (base, 2 * base / (1 + base))
     return Reference(quantiles_of(judged), base, tuple(edges), settings.band_names, interval, loss,
-                     retention, outlook, targets or {})  # fmt: skip
+                     retention, outlook, targets or {}, usual)  # fmt: skip
 
 
 def _like(frame: pd.DataFrame | pl.DataFrame, answer: pl.DataFrame) -> pd.DataFrame | pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +26,17 @@ class Linear:
     def margin(self, values: Floats) -> Floats:
         """Log-odds of churn; (rows,). Column after column, so that one row comes out as in a batch to the bit."""
         total = np.full(len(values), self.intercept)
+        for _, term in self.terms(values):
+            total += term
+        return total
+
+    def terms(self, values: Floats) -> Iterator[tuple[int, Floats]]:
+        """What each column that counts adds, as (its place, (rows,))."""
         for place, (middle, weight, missing) in enumerate(zip(self.middle, self.weight, self.missing, strict=True)):
             if weight == 0 and missing == 0:
                 continue
             column = np.ascontiguousarray(values[:, place])
-            total += np.where(np.isnan(column), missing, weight * (squeezed(column) - middle))
-        return total
+            yield place, np.where(np.isnan(column), missing, weight * (squeezed(column) - middle))
 
 
 def squeezed(values: Floats) -> Floats:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from churn_clv import timeline
+from churn_clv import explain, timeline
 from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
 from churn_clv.errors import UserError
 from churn_clv.service.contract import Customer, PredictRequest
@@ -54,9 +54,14 @@ def answer(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Predict
     )
     _count_later(frame, pairs, warnings)
     _judge_cutoffs(cutoffs, bundle, warnings)
-    found = {row["customer_id"]: row for row in bundle.score_pairs(frame, pairs).iter_rows(named=True)}
+    rows = bundle.rows_of(frame, pairs)
+    found = {row["customer_id"]: row for row in bundle.predict(rows, frame).iter_rows(named=True)}
+    reasons = explain.by_customer(bundle, rows, request.explain, request.language) if request.explain else {}
     return PredictResponse(
-        predictions=[_one(c, cutoff, found.get(c, UNKNOWN), bundle, warnings.of[c]) for c, cutoff in cutoffs.items()]
+        predictions=[
+            _one(c, cutoff, found.get(c, UNKNOWN) | {"reasons": reasons.get(c)}, bundle, warnings.of[c])
+            for c, cutoff in cutoffs.items()
+        ]
     )
 
 
@@ -188,6 +193,8 @@ def _one(name: str, cutoff: dt.date, row: dict[str, Any], bundle: Bundle, warnin
         historic_value=row.get("historic_value"),
         total_value=row.get("total_value"),
         targets=_targets(row, bundle),
+        score_valid_until=row.get("score_valid_until"),
+        reasons=row["reasons"],
         model_version=bundle.version,
         warnings=warnings,
     )

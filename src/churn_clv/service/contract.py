@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from churn_clv.canonical import LIMIT, PURCHASE
 from churn_clv.errors import nearest
+from churn_clv.explain import DEFAULT, MOST, languages
 
 MAX_CUSTOMERS = 1_000
 MAX_EVENTS = 100_000
+MAX_EXPLAINED = 200  # customers whose scores one request may have explained: each costs milliseconds
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _SHOWN_KEY = 50
 
@@ -118,6 +120,18 @@ class PredictRequest(Asked):
         dt.date | None,
         Field(description="For customers without their own; default: the latest midnight in the business's time zone."),
     ] = None
+    explain: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST,
+            description=f"How many reasons for each score; above 0 at most {MAX_EXPLAINED:,} customers are taken.",
+        ),
+    ] = 0
+    language: Annotated[
+        str,
+        Field(pattern=f"^({'|'.join(languages())})$", description=f"Of the reasons: {' or '.join(languages())}."),
+    ] = DEFAULT
 
     @model_validator(mode="after")
     def _one_history_each(self) -> Self:
@@ -125,6 +139,10 @@ class PredictRequest(Asked):
         if events > MAX_EVENTS:
             message = "{events} events in all, at most {most} are taken; send fewer customers at a time"
             raise PydanticCustomError("too_many_events", message, {"events": events, "most": MAX_EVENTS})
+        if self.explain and len(self.customers) > MAX_EXPLAINED:
+            message = "reasons of {customers} customers are asked for, at most {most} are given; send fewer at a time"
+            where = {"customers": len(self.customers), "most": MAX_EXPLAINED}
+            raise PydanticCustomError("too_many_explained", message, where)
         first: dict[str, int] = {}
         again = [(first[c.customer_id], i) for i, c in enumerate(self.customers)
                  if first.setdefault(c.customer_id, i) != i]  # fmt: skip

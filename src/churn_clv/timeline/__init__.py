@@ -16,6 +16,7 @@ from churn_clv.timeline._cuts import (
     matching,
     occasion,
     pairs_of,
+    seen_before,
     until,
 )
 from churn_clv.timeline._definitions import PLAN_COLUMNS, Definitions, default_windows, define
@@ -44,6 +45,7 @@ __all__ = [
     "occasion",
     "occasion_days",
     "pairs_of",
+    "seen_before",
     "sub_windows",
     "until",
 ]
