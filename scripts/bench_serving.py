@@ -4,8 +4,8 @@
 
 ``--bundle`` is a folder of published bundles (with CURRENT); default: the demo's, else one trained on the simulator.
 ``--scores`` is the table that answers by id; default: the one beside the bundle. Echo and service run side by side on
-ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio, uvloop, httptools).
-Ratios are of requests a second, the median of the turns.
+ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio, uvloop and
+httptools). Ratios are of requests a second, the median of the turns.
 """
 
 from __future__ import annotations
@@ -300,7 +300,10 @@ def _show(found: dict[str, Any], detail: dict[str, Any], bundle: Bundle) -> None
     """The table."""
     print(f"bundle {bundle.version[:16]}: {len(bundle.features)} features, {len(bundle.heads)} heads; "
           f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")  # fmt: skip
-    row: Callable[..., None] = lambda *cells: print("| " + " | ".join(str(_short(c)) for c in cells) + " |")
+
+    def row(*cells: Any) -> None:
+        print("| " + " | ".join(str(_short(c)) for c in cells) + " |")
+
     row("path", "of echo", "must", "a second", "p50 ms", "p99 ms", "echo's p99 ms", "CPU ms a request", "of echo's")
     row(*["---"] * 9)
     must = {"by_id": ">= 0.7", "raw_events": ">= 0.3", "bulk": ">= 0.45", "columns": "-"}

@@ -14,7 +14,7 @@ import lightgbm as lgb
 import numpy as np
 import polars as pl
 
-from churn_clv import bundle, config, features, matrix, timeline
+from churn_clv import bundle, config, explain, features, matrix, timeline
 from churn_clv.events import Rules, canonical
 from churn_clv.models.bounds import Bounds
 from churn_clv.models.interval import Interval, fit_by_orders
@@ -145,7 +145,8 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
     outlook = _outlook(values, columns, risk[-1], draw)
     own = {h.target: bundle.target_reference(h.predict(every), since % 2) for h in heads[3:]}
-    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, outlook, own)
+    reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, outlook, own,
+                                      explain.learn(heads, values))  # fmt: skip
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
 

@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import TRAINED_THROUGH, Client
 
+from churn_clv import explain, timeline
 from churn_clv.bundle import Bundle
+from churn_clv.canonical import canonical
 from churn_clv.service import reading
 from churn_clv.service.app import create_app
 from churn_clv.service.bento import gated
@@ -27,7 +29,7 @@ SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", 
           "horizon_days", "model_version", "churn_probability_by_days", "clv_extrapolated_share",
           "historic_value", "total_value", "clv_by_months", "clv_low_by_months", "clv_high_by_months",
           "expected_orders", "expected_order_value", "next_order_within_days", "next_order_learnt_days",
-          "active_probability_by_months", "targets")  # fmt: skip
+          "active_probability_by_months", "targets", "score_valid_until", "reasons")  # fmt: skip
 CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))
 Histories = dict[str, tuple[dt.date, list[dict[str, Any]]]]
 Row = dict[str, Any]
@@ -41,9 +43,9 @@ def watched() -> Iterator[None]:
     """Keep every matrix that is predicted: five trees would not tell most features' last bits apart."""
     real = Bundle.predict
 
-    def watching(self: Bundle, rows: pl.DataFrame) -> pl.DataFrame:
+    def watching(self: Bundle, rows: pl.DataFrame, frame: pl.DataFrame | None = None) -> pl.DataFrame:
         MATRICES.append(rows)
-        return real(self, rows)
+        return real(self, rows, frame)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Bundle, "predict", watching)
@@ -68,10 +70,10 @@ def client(tiny_bundle: Bundle) -> Client:
     return Client(gated(create_app(held, lambda: NOW)))
 
 
-def served(client: Client, histories: Histories) -> dict[str, Row]:
-    """Customer -> what the service says, of all customers in one request."""
+def served(client: Client, histories: Histories, language: str = "en") -> dict[str, Row]:
+    """Customer -> what the service says, of all customers in one request; every reason it can give."""
     customers = [{"customer_id": n, "cutoff": c.isoformat(), "events": e} for n, (c, e) in histories.items()]
-    answer = client.post("/predict", {"customers": customers})
+    answer = client.post("/predict", {"customers": customers, "explain": 10, "language": language})
     assert answer.status_code == 200, answer.text
     rows = json.loads(answer.content)["predictions"]
     assert [(row["customer_id"], row["cutoff"]) for row in rows] == [
@@ -84,7 +86,7 @@ def served(client: Client, histories: Histories) -> dict[str, Row]:
     }
 
 
-def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> dict[str, Row]:
+def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date], language: str = "en") -> dict[str, Row]:
     """Customer -> what the batch says at the customer's cutoff, everyone scored at every cutoff."""
     found: dict[str, Row] = {}
     for cutoff in sorted(set(cutoffs.values())):
@@ -92,13 +94,22 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date]) -> d
         assert isinstance(scored, pl.DataFrame)
         there = features(cutoffs)
         rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
-        rows = [row | nested(row) | {"targets": own(bundle, row)} for row in rows]
+        why = reasons(bundle, language)
+        rows = [
+            row | nested(row) | {"targets": own(bundle, row), "reasons": why.get(row["customer_id"])} for row in rows
+        ]
         found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
     nothing: Row = dict.fromkeys((*SHARED, "features")) | {
         "eligible": False, "reason": "unknown", "base_rate": bundle.base_rate, "currency": "USD", "horizon_days": 28,
         "model_version": bundle.version, "next_order_learnt_days": 84, "targets": own(bundle, {}),
     }  # fmt: skip
     return {name: found.get(name, nothing) for name in cutoffs}
+
+
+def reasons(bundle: Bundle, language: str) -> dict[str, list[Row]]:
+    """Customer -> reasons of the newest matrix as columns hold them."""
+    found = explain.of_matrix(bundle, MATRICES[-1], 10, language)
+    return {row["customer_id"]: row["reasons"] for row in found.iter_rows(named=True)}
 
 
 def own(bundle: Bundle, row: Row) -> Row:
@@ -127,6 +138,7 @@ def nested(row: Row) -> Row:
         "clv_high_by_months": clv and {m: row[f"clv_{m}m_high"] for m in clv},
         "next_order_within_days": by(row, "next_order_within_{}d", (7, 14, 30, 60, 90)),
         "active_probability_by_months": by(row, "active_probability_{}m", (1, 3, 6, 12)),
+        "score_valid_until": row["score_valid_until"] and row["score_valid_until"].isoformat(),
     }
 
 
@@ -219,6 +231,39 @@ def test_a_whole_log_through_the_service_equals_the_batch(
     assert {row["eligible"] for row in there.values()} == {True, False}
     assert len({row["churn_probability"] for row in there.values()}) > 5
     assert {row["targets"]["ended"]["eligible"] for row in there.values()} == {True, False}
+    assert {len(row["reasons"]) for row in there.values() if row["eligible"]} == {10}
+    known = canonical(log, tiny_bundle.definitions.rules)
+    found = explain.frame(tiny_bundle, known, timeline.pairs_of(list(there), [cutoff]), 10)
+    assert dict(found.select("customer_id", "reasons").iter_rows()) == {
+        name: row["reasons"] for name, row in there.items() if row["eligible"]
+    }
+
+
+def test_every_kind_of_history_in_one_request(client: Client, tiny_bundle: Bundle) -> None:
+    """Ties to the microsecond, returns, what became known late, prospects, the lapsed, nothing at all; in Chinese."""
+    cutoff = CUTOFFS[3]
+    day = (cutoff - dt.timedelta(days=10)).isoformat()
+    buys = {"time": f"{day}T10:00:00", "event_type": "purchase", "amount": 20.0}
+    old = {"time": (cutoff - dt.timedelta(days=90)).isoformat(), "event_type": "purchase", "amount": 9.5}
+    back = {"time": f"{day}T10:00:00", "event_type": "return", "amount": -5.0}
+    late = {"time": f"{day}T11:00:00", "event_type": "purchase", "amount": 3.0}
+    asked: Histories = {
+        "tie": (cutoff, [buys, buys, back, old]),
+        "voided": (cutoff, [old, buys, back | {"amount": -20.0}]),
+        "known late": (cutoff, [old, buys, late | {"known_at": cutoff.isoformat()}]),
+        "known in time": (cutoff, [old, buys, late | {"known_at": f"{day}T12:00:00"}]),
+        "prospect": (cutoff, [{"time": day, "event_type": "visit"}]),
+        "lapsed": (cutoff, [old]),
+        "nothing": (cutoff, []),
+    }
+    rows = [{"customer_id": name, **event} for name, (_, events) in asked.items() for event in events]
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    got = served(client, asked, "zh")
+    assert got == batch(tiny_bundle, frame, dict.fromkeys(asked, cutoff), "zh")
+    assert [row["reason"] for row in got.values()] == [None, "lapsed", None, None, "prospect", "lapsed", "unknown"]
+    assert got["known late"]["features"] != got["known in time"]["features"]
+    assert [row["score_valid_until"] is None for row in got.values()] == [False] * 6 + [True]
+    assert "购买" in got["tie"]["reasons"][0]["text"] and got["lapsed"]["reasons"] is None
 
 
 def test_one_customer_alone_equals_the_customer_among_many(client: Client, log: pl.DataFrame) -> None:

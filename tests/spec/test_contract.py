@@ -78,8 +78,9 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
         "next_order_within_days", "next_order_learnt_days", "active_probability_by_months", "base_rate",
         "expected_orders", "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high",
         "clv_by_months", "clv_low_by_months", "clv_high_by_months", "clv_extrapolated_share", "historic_value",
-        "total_value", "targets", "model_version", "warnings",
+        "total_value", "targets", "score_valid_until", "reasons", "model_version", "warnings",
     ]  # fmt: skip
+    assert got["score_valid_until"] == "2024-06-10" and got["reasons"] is None
     by_days = got["churn_probability_by_days"]
     assert (
         list(by_days.values()) == sorted(by_days.values(), reverse=True) and by_days["28"] == got["churn_probability"]
@@ -396,7 +397,7 @@ def test_an_error_of_ours_is_a_500_that_tells_the_place_and_no_value(
     def broken(*_: Any) -> None:
         raise ValueError(f"cannot cast {CANARY}")
 
-    monkeypatch.setattr(Bundle, "score_pairs", broken)
+    monkeypatch.setattr(Bundle, "predict", broken)
     answer = client.post("/predict", EXAMPLE)
     assert (answer.status_code, list(answer.json())) == (500, ["detail"])
     assert "ValueError at " in caplog.text and "in broken" in caplog.text

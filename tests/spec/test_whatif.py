@@ -137,7 +137,7 @@ def test_lapse_is_what_a_two_part_model_gives_at_a_lower_risk() -> None:
     only = (parts["churned"], dataclasses.replace(parts[SPEND_IF_ACTIVE], weight=1.0))
     own = dataclasses.replace(own, heads=only)
     log = events.from_frame(tiny.plain_log(), own.definitions.rules, tiny.TRAINED_THROUGH, own.definitions.starts)
-    rows = own._matrix(log.frame, log.frame.select("customer_id", cutoff=pl.lit(log.ends)).unique()).filter("eligible")
+    rows = own.rows_of(log.frame, log.frame.select("customer_id", cutoff=pl.lit(log.ends)).unique()).filter("eligible")
     inputs, scores = own.values(rows), scoring.score(own, log).filter("eligible")
     risk, if_active = only[0].predict(inputs), only[1].predict(inputs)
     strata = [{"low": "1", "medium": "2-3", "high": "4+"}[r] for r in scores["reliability"]]

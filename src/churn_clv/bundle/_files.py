@@ -34,7 +34,7 @@ from churn_clv.bundle._proof import (
 )
 from churn_clv.bundle._targets import TargetReference
 from churn_clv.errors import UserError
-from churn_clv.models import outlook
+from churn_clv.models import outlook, usual
 from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
@@ -45,7 +45,7 @@ from churn_clv.models.retention import Retention
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
-FORMAT = 5
+FORMAT = 6
 # What every bundle holds beside its boosters. Only what the manifest lists is ever read.
 FILES = (
     "config.yaml",
@@ -214,6 +214,7 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         },
         outlook=outlook.from_json(entry["outlook"]) if entry["outlook"] else None,
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
+        usual=usual.from_json(entry["usual"]) if entry["usual"] else None,
     )
 
 

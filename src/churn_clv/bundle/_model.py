@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from churn_clv import config, events, features, matrix, timeline
 from churn_clv.bundle import _value
 from churn_clv.bundle._targets import ASKED, TargetReference, answers_of, band, columns_of, percentile, quantiles_of
+from churn_clv.bundle._valid import VALID, Ageing
 from churn_clv.bundle._value import ORDERS
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
@@ -23,6 +24,7 @@ from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import Floats, Head, answers
 from churn_clv.models.retention import Retention
 from churn_clv.models.silence import Silence
+from churn_clv.models.usual import Usual
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Reference:
 
     ``interval`` bounds spend, None without a spend head; ``loss`` turns lapse into loss, None where no cutoff is old
     enough to have seen who came back; ``retention`` carries spend beyond the horizon, None without a spend head;
-    ``targets`` are the references of the user's own targets.
+    ``targets`` are the references of the user's own targets; ``usual`` is whom reasons compare with, None in a bundle
+    that gives none.
     """
 
     quantiles: tuple[float, ...]
@@ -47,6 +50,7 @@ class Reference:
     retention: Retention | None = None
     outlook: Outlook | None = None
     targets: Mapping[str, TargetReference] = field(default_factory=dict)
+    usual: Usual | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,10 @@ class Bundle:
         """A matrix's features as ``head`` (default: those of churn and spend) knows them; (rows, features)."""
         own = head is not None and head.target in self.reference.targets
         return matrix.values(rows, self.features if own else self.core_features)
+
+    @cached_property
+    def _ageing(self) -> Ageing:
+        return Ageing(self)
 
     @property
     def base_rate(self) -> float:
@@ -141,7 +149,7 @@ class Bundle:
         if days < 1:
             raise UserError(f"days must be 1 or more, found {days}.")
         log = self._log(frame)
-        rows = self._matrix(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
+        rows = self.rows_of(log, timeline.pairs_of(log["customer_id"].unique(), [as_date(cutoff)]))
         asked = rows.filter("eligible")
         hazard = next(h for h in self.heads if h.kind == "hazard")
         found = self.silence.no_purchase(hazard.curve(self.values(asked)), self.edges, days)
@@ -159,13 +167,14 @@ class Bundle:
 
         Events of other types than ``event_types`` are ignored: the model has never met them.
         """
-        return self.predict(self._matrix(frame, pairs))
+        return self.predict(self.rows_of(frame, pairs), frame)
 
     def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
         plain = events.to_polars(frame)
         return events.without_repeats(events.canonical(plain, self.definitions.rules))[0]
 
-    def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    def rows_of(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+        """The matrix of the known customers among ``pairs`` of a canonical log frame, as ``predict`` takes it."""
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
         rows = matrix.build(met, pairs, self.definitions)
         if not self.reference.targets:
@@ -174,7 +183,7 @@ class Bundle:
         found = matrix.members(met, rows, asked, self.definitions)
         return rows.hstack(found.rename(lambda name: ASKED + name))
 
-    def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def predict(self, rows: pl.DataFrame, frame: pl.DataFrame | None = None) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
 
         Columns: customer_id, cutoff, eligible, reason, churn_probability, percentile_in_reference (0-100, higher is
@@ -193,11 +202,16 @@ class Bundle:
 
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
+
+        score_valid_until is the first later midnight at which the score (all but own targets) differs if nothing more
+        becomes known of the customer, null where it never does. Without the log's ``frame`` it is at most the next day
+        for those few whose coming days would have to be scored to know.
         """
         asked = rows["eligible"].to_numpy()
-        out = with_series(rows.select(matrix.KEYS), self._numbers(self.values(rows)[asked], asked))
+        values = self.values(rows)[asked]
+        out = with_series(rows.select(matrix.KEYS), self._numbers(values, asked))
         out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
-        out = with_series(out, self._targets(rows))
+        out = with_series(out, self._targets(rows) | {VALID: self._ageing.column(rows, out, values, frame)})
         constants: dict[str, tuple[Any, pl.DataType]] = {
             "next_order_learnt_days": (self.silence.learnt_days(self.horizon_days), pl.Int32()),
             "base_rate": (self.base_rate, pl.Float64()),
@@ -247,7 +261,7 @@ class Bundle:
 def make_reference(
     judged: Floats, churned: Floats, settings: config.Bundle, interval: ByOrders | None = None,
     loss: LossTable | None = None, retention: Retention | None = None, outlook: Outlook | None = None,
-    targets: Mapping[str, TargetReference] | None = None,
+    targets: Mapping[str, TargetReference] | None = None, usual: Usual | None = None,
 ) -> Reference:  # fmt: skip
     """Freeze the judged out-of-sample scores of the eligible at the test cutoff (contract K9).
 
@@ -256,7 +270,7 @@ def make_reference(
     base = float(np.mean(churned))
     edges = settings.band_edges or (base, 2 * base / (1 + base))
     return Reference(quantiles_of(judged), base, tuple(edges), settings.band_names, interval, loss,
-                     retention, outlook, targets or {})  # fmt: skip
+                     retention, outlook, targets or {}, usual)  # fmt: skip
 
 
 def spread(found: Floats, asked: NDArray[np.bool_]) -> Floats:

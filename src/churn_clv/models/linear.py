@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,6 +49,14 @@ class Linear:
         terms[0] = self.intercept
         terms[1:] = np.where(np.isnan(columns), missing, weight * (squeezed(columns) - middle))
         return np.ascontiguousarray(np.cumsum(terms, axis=0)[-1])
+
+    def terms(self, values: Floats) -> Iterator[tuple[int, Floats]]:
+        """What each column that counts adds, as (its place, (rows,))."""
+        for place, (middle, weight, missing) in enumerate(zip(self.middle, self.weight, self.missing, strict=True)):
+            if weight == 0 and missing == 0:
+                continue
+            column = np.ascontiguousarray(values[:, place])
+            yield place, np.where(np.isnan(column), missing, weight * (squeezed(column) - middle))
 
 
 def squeezed(values: Floats) -> Floats:

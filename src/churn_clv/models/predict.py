@@ -151,10 +151,28 @@ def part_margins(booster: lgb.Booster, values: Floats, parts: int, trees: int | 
     rows = values.shape[0]
     if rows == 0:
         return np.empty((parts, 0))
-    long = np.empty((parts, rows, values.shape[1] + 1))
+    return raw_margin(booster, by_part(values, parts), trees).reshape(parts, rows)
+
+
+def by_part(values: Floats, parts: int) -> Floats:
+    """The rows once for each part of the horizon, with the part's number behind; (parts * rows, features + 1)."""
+    rows, columns = values.shape
+    long = np.empty((parts, rows, columns + 1))
     long[:, :, :-1] = values
     long[:, :, -1] = np.arange(parts)[:, None]
-    return raw_margin(booster, long.reshape(parts * rows, -1), trees).reshape(parts, rows)
+    return long.reshape(parts * rows, columns + 1)
+
+
+def raw_contributions(booster: lgb.Booster, values: Floats) -> tuple[Floats, float]:
+    """What each column adds to the booster's raw scores (columns, rows), and the expected score they start from.
+
+    Exact TreeSHAP (Lundberg et al. 2020, Nature Machine Intelligence 2) as LightGBM computes it.
+    """
+    if values.shape[0] == 0:
+        return np.empty((values.shape[1], 0)), 0.0
+    threads = 1 if values.shape[0] < 2000 else 2
+    found = np.asarray(booster.predict(values, pred_contrib=True, num_threads=threads), dtype=np.float64)
+    return np.ascontiguousarray(found[:, :-1].T), float(found[0, -1])
 
 
 # From here on every operation is on whole contiguous rows of one number per customer: numpy picks other code for other

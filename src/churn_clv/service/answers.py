@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic_core import to_json
 
-from churn_clv import timeline
+from churn_clv import explain, timeline
 from churn_clv.canonical import EXPECTED, Typed, apply_policies, arrange, is_negative, repeated, to_types
 from churn_clv.service import reading
 from churn_clv.service.reading import Histories, Unacceptable
@@ -26,7 +26,7 @@ NAMES_SHOWN = 5
 AS_SCORED = (
     "churn_probability", "percentile_in_reference", "churn_band", "loss_probability", "reliability", "expected_orders",
     "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_extrapolated_share",
-    "historic_value", "total_value",
+    "historic_value", "total_value", "score_valid_until",
 )  # fmt: skip
 Columns = dict[str, list[Any]]
 
@@ -53,9 +53,24 @@ def answer(histories: Sequence[Histories], bundle: Bundle) -> list[bytes | Unacc
                           "cutoff": pl.Series(cutoffs, dtype=pl.Date)})  # fmt: skip
     _count_later(frame, pairs, warnings)
     _judge_cutoffs(cutoffs, bundle, warnings)
+    rows = bundle.rows_of(frame, pairs)
+    reasons = _reasons(histories, rows, bundle)
     names = [name for h in histories for name in h.names]
-    rows = iter(_predictions(names, cutoffs, bundle.score_pairs(frame, pairs), bundle, warnings.of))
-    return [to_json({"predictions": [*itertools.islice(rows, len(h.names))]}) for h in histories]
+    found = iter(_predictions(names, cutoffs, bundle.predict(rows, frame), reasons, bundle, warnings.of))
+    return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
+
+
+def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle) -> list[list[dict[str, Any]] | None]:
+    """By customer's position the reasons, as many and in the language that the request asks for, or None."""
+    out: list[list[dict[str, Any]] | None] = []
+    for h in histories:
+        found: dict[str, list[dict[str, Any]]] = {}
+        own = reading.keys(pl.int_range(len(out), len(out) + len(h.names), dtype=pl.UInt32, eager=True))
+        if h.request.explain:
+            asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
+            found = explain.by_customer(bundle, asked, h.request.explain, h.request.language)
+        out += [found.get(key) for key in own] if found else [None] * len(h.names)
+    return out
 
 
 class _Warnings:
@@ -141,8 +156,9 @@ def _judge_cutoffs(cutoffs: Sequence[dt.date], bundle: Bundle, warnings: _Warnin
 
 
 def _predictions(
-    names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame, bundle: Bundle, warnings: list[list[Warned]]
-) -> list[dict[str, Any]]:
+    names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame,
+    reasons: list[list[dict[str, Any]] | None], bundle: Bundle, warnings: list[list[Warned]],
+) -> list[dict[str, Any]]:  # fmt: skip
     """One Prediction for each customer, as plain values: a model for each would cost more than the predictions."""
     found = _spread(scored, len(names))
     same = _same(bundle)
@@ -157,6 +173,7 @@ def _predictions(
             ],
             **_nested(found, bundle),
             "targets": _targets(found, bundle),
+            "reasons": reasons,
             "warnings": [*warnings],
         }
         | {name: [value] * len(names) for name, value in same.items()}

@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 
 from churn_clv.canonical import LIMIT, PURCHASE
 from churn_clv.errors import nearest
+from churn_clv.explain import DEFAULT, MOST, languages
 
 MAX_CUSTOMERS = 1_000
 MAX_EVENTS = 100_000
+MAX_EXPLAINED = 200  # customers whose scores one request may have explained: each costs milliseconds
 MAX_BODY_BYTES = 16 * 1024 * 1024
 _SHOWN_KEY = 50
 
@@ -188,6 +190,18 @@ class PredictRequest(Asked):
         dt.date | None,
         Field(description="For customers without their own; default: the latest midnight in the business's time zone."),
     ] = None
+    explain: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST,
+            description=f"How many reasons for each score; above 0 at most {MAX_EXPLAINED:,} customers are taken.",
+        ),
+    ] = 0
+    language: Annotated[
+        str,
+        Field(pattern=f"^({'|'.join(languages())})$", description=f"Of the reasons: {' or '.join(languages())}."),
+    ] = DEFAULT
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -208,6 +222,10 @@ class PredictRequest(Asked):
         if self.events is not None and not 1 <= named <= MAX_CUSTOMERS:
             message = "{count} customers, 1 to {most} are taken at a time"
             raise PydanticCustomError("customers", message, {"count": named, "most": MAX_CUSTOMERS})
+        if self.explain and len(self.names) > MAX_EXPLAINED:
+            message = "reasons of {customers} customers are asked for, at most {most} are given; send fewer at a time"
+            where = {"customers": len(self.names), "most": MAX_EXPLAINED}
+            raise PydanticCustomError("too_many_explained", message, where)
         return self
 
     @property

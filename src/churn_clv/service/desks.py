@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Bytes that are read in the event loop: going to a thread and back would cost more.
 READ_AT_ONCE = 32 * 1024
-# Weights are events and ten for each customer (``Histories.weight``). Up to SMALL a request goes to the quick desk.
+# Weights are events and some for each customer (``Histories.weight``). Up to SMALL a request goes to the quick desk.
 SMALL = 2_000
 QUICK_AT_ONCE, QUICK_WAITING = 20_000, 100_000
 LARGEST = MAX_EVENTS + 10 * MAX_CUSTOMERS

@@ -24,6 +24,7 @@ Location = tuple[str | int, ...]
 NUMBERS = (*MONEY, *UNITS)
 PLAIN = {name: pl.Float64() if name in NUMBERS else pl.String() for name in LOG_SCHEMA if name != "customer_id"}
 FIRST_KEY = 1_000_000_000
+EXPLAINED = 400  # the weight of a customer whose score is explained
 
 
 class Unacceptable(Exception):
@@ -49,8 +50,8 @@ class Histories:
 
     @property
     def weight(self) -> int:
-        """How much work it is: events, and a few for each customer."""
-        return len(self.owner) + 10 * len(self.names)
+        """How much work it is: events, and a few for each customer, more for one whose score is to be explained."""
+        return len(self.owner) + (EXPLAINED if self.request.explain else 10) * len(self.names)
 
     def place(self, event: int, column: str) -> Location:
         """Where a value of the table stands in the request."""

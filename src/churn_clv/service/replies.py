@@ -43,6 +43,25 @@ class TargetAnswer(Answer):
     ]
 
 
+class Reason(Answer):
+    """One of the strongest reasons of a score: what the model went by, which need not be the cause."""
+
+    feature: Annotated[str, Field(description="The strongest of a group of features that say the same thing.")]
+    value: Annotated[float | None, Field(description="The customer's; null where the feature is not known.")]
+    usual: Annotated[float | None, Field(description="What it usually is.")]
+    usual_of: Annotated[
+        Literal["customer", "population"] | None,
+        Field(description="Whose usual: the customer's own, or the median of the eligible at the model's test."),
+    ]
+    direction: Annotated[Literal["raises", "lowers"], Field(description="The churn probability.")]
+    contribution: Annotated[
+        float, Field(description="Of the group to the log-odds of churn; with the others and a base it sums to them.")
+    ]
+    share: Annotated[float, Field(ge=0, le=1, description="Its size over the sizes of all groups' contributions.")]
+    theme: Literal["price", "service", "engagement", "product", "rhythm"]
+    text: Annotated[str, Field(examples=["no purchase for 74 days against a usual 30"])]
+
+
 class Prediction(Answer):
     """One customer's answer; predictions are null where the customer is not eligible, never made up."""
 
@@ -114,6 +133,16 @@ class Prediction(Answer):
     historic_value: Annotated[float | None, Field(description="Net margin so far.")]
     total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
     targets: Annotated[dict[str, TargetAnswer], Field(description="By name: the config's other targets; empty: none.")]
+    score_valid_until: Annotated[
+        dt.date | None,
+        Field(
+            description="The first later midnight at which the score (all numbers but those of `targets`) differs, if "
+            "no more events come; null: never."
+        ),
+    ]
+    reasons: Annotated[
+        list[Reason] | None, Field(description="Strongest first; null where not asked for, or not eligible.")
+    ]
     model_version: str
     warnings: list[Warned]
 

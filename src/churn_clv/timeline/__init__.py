@@ -17,6 +17,7 @@ from churn_clv.timeline._cuts import (
     not_past,
     occasion,
     pairs_of,
+    seen_before,
     until,
 )
 from churn_clv.timeline._definitions import PLAN_COLUMNS, Definitions, default_windows, define
@@ -46,6 +47,7 @@ __all__ = [
     "occasion",
     "occasion_days",
     "pairs_of",
+    "seen_before",
     "sub_windows",
     "until",
 ]

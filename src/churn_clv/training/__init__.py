@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import bundle, config, ladder, matrix, recipe, retention, targets, timeline
+from churn_clv import bundle, config, explain, ladder, matrix, recipe, retention, targets, timeline
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.recipe import Say
@@ -119,6 +119,7 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         retention.learn(log, judged.definitions, judged.targets.get("spend"), judged.plan.earliest),
         outlook(log, judged, settings, say),
         own.references,
+        explain.learn(heads, judged.shop.values[judged.shop.rows([judged.plan.test])]),
     )
     shipped = bundle.Bundle(
         definitions=judged.definitions,

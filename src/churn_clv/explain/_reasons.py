@@ -1,0 +1,159 @@
+"""The strongest reasons of a score: contributions by group, against what is usual, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+
+from churn_clv.bundle import Bundle
+from churn_clv.errors import UserError
+from churn_clv.explain import _chain
+from churn_clv.explain._catalogue import Earlier, Meaning, meanings
+from churn_clv.explain._words import DEFAULT, Phrases, phrases
+from churn_clv.models.predict import Floats
+
+MOST = 10
+TENURE = "tenure_days"
+# Log-odds to which contributions sum to the score; less is rounding.
+SAYS_NOTHING = 1e-9
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Log-odds of churn as sums: ``score`` (rows,) = ``base`` + the columns of ``parts`` (columns, rows) added up."""
+
+    columns: tuple[str, ...]
+    base: float
+    score: Floats
+    parts: Floats
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a customer's churn probability is above or below the base customer's.
+
+    ``feature`` is the strongest of a group of features that say the same thing, ``contribution`` what the whole group
+    adds to the log-odds of churn, ``share`` its size over that of all groups. ``usual`` is the customer's own or else
+    the population's median (``usual_of``), null where nobody knows; ``value`` is null where the feature is.
+    """
+
+    feature: str
+    value: float | None
+    usual: float | None
+    usual_of: Literal["customer", "population"] | None
+    direction: Literal["raises", "lowers"]
+    contribution: float
+    share: float
+    theme: str
+    text: str
+
+
+def contributions(bundle: Bundle, values: Floats) -> Explained:
+    """What each core feature adds to the log-odds of churn of eligible customers; ``values`` (rows, core features).
+
+    UserError for a bundle without a base customer, which cannot be explained.
+    """
+    usual = bundle.reference.usual
+    if usual is None:
+        raise UserError("this model holds no base customer to compare with, so it gives no reasons. Train it again.")
+    head = next(h for h in bundle.heads if h.kind == "hazard")
+    found = _chain.score(head, usual, values)
+    return Explained(bundle.core_features, found.base, found.value, found.parts)
+
+
+def of_rows(bundle: Bundle, values: Floats, k: int, language: str = DEFAULT) -> list[list[Reason]]:
+    """The ``k`` strongest reasons of eligible customers, strongest first; ``values`` (rows, core features).
+
+    Fewer where fewer groups count at all. UserError for a language without phrases or a bundle without a base customer.
+    """
+    if not len(values):
+        return []
+    words, found = phrases(language), contributions(bundle, values)
+    known = meanings(bundle.definitions)
+    groups = _groups(tuple(known[name].group for name in bundle.core_features))
+    summed = np.stack([_chain.totals(found.parts[list(places)]) for places in groups])
+    size = _chain.totals(np.abs(summed))
+    usual = _Usual(bundle, known)
+    return [
+        [
+            _reason(usual, words, values[row], found.parts[:, row], groups[place], float(summed[place, row]),
+                    float(size[row]))
+            for place in _strongest(summed[:, row], k)
+        ]
+        for row in range(len(values))
+    ]  # fmt: skip
+
+
+@lru_cache(maxsize=32)
+def _groups(names: tuple[str, ...]) -> tuple[tuple[int, ...], ...]:
+    """The places of each group's features, groups in the order of their first."""
+    return tuple(tuple(i for i, own in enumerate(names) if own == name) for name in dict.fromkeys(names))
+
+
+def _strongest(parts: Floats, k: int) -> list[int]:
+    order = np.argsort(-np.abs(parts), kind="stable")[:k]
+    return [int(place) for place in order if abs(parts[place]) > SAYS_NOTHING]
+
+
+class _Usual:
+    """What is usual, for the customers of one bundle."""
+
+    def __init__(self, bundle: Bundle, known: Mapping[str, Meaning]) -> None:
+        assert bundle.reference.usual is not None
+        self.columns, self.currency = bundle.core_features, bundle.currency
+        self.place = {name: i for i, name in enumerate(self.columns)}
+        self.meanings = [known[name] for name in self.columns]
+        self.medians = bundle.reference.usual.medians
+
+    def of(self, place: int, row: Floats) -> tuple[float | None, bool]:
+        """What is usual of the feature at ``place``, and whether it is the customer's own."""
+        own = self._own(self.meanings[place], row)
+        return (own, True) if own is not None else (self.medians[place], False)
+
+    def _own(self, meaning: Meaning, row: Floats) -> float | None:
+        usual = meaning.about.usual
+        if isinstance(usual, Earlier):
+            return self._earlier(meaning, usual, row)
+        return self._value(usual, row) if isinstance(usual, str) else usual
+
+    def _earlier(self, meaning: Meaning, usual: Earlier, row: Floats) -> float | None:
+        total = self._value(usual.total.format(**meaning.fields), row)
+        recent = self._value(usual.recent.format(**meaning.fields), row)
+        tenure, days = self._value(TENURE, row), meaning.days
+        if total is None or recent is None or tenure is None or days is None:
+            return None
+        rest = tenure - float(meaning.fields[usual.before])
+        return (total - recent) / rest * days if rest >= days else None
+
+    def _value(self, name: str, row: Floats) -> float | None:
+        place = self.place.get(name)
+        return None if place is None else number(row[place])
+
+
+def _reason(
+    usual: _Usual, words: Phrases, row: Floats, parts: Floats, places: Sequence[int], total: float, size: float
+) -> Reason:
+    """The reason of a group, told by its feature that pulls the group's way most."""
+    place = max(places, key=lambda i: float(parts[i]) if total > 0 else -float(parts[i]))
+    meaning, value = usual.meanings[place], number(row[place])
+    wont, own = usual.of(place, row)
+    return Reason(
+        feature=meaning.feature,
+        value=value,
+        usual=wont,
+        usual_of=None if wont is None else "customer" if own else "population",
+        direction="raises" if total > 0 else "lowers",
+        contribution=total,
+        share=abs(total) / size,
+        theme=meaning.theme,
+        text=words.text(meaning, value, wont, own, usual.currency),
+    )
+
+
+def number(value: Any) -> float | None:
+    """A float, None for NaN."""
+    return None if np.isnan(value) else float(value)
