@@ -15,6 +15,7 @@ from churn_clv import timeline
 from churn_clv.canonical import EXPECTED, LOG_SCHEMA, MONEY, UNITS, canonical, repeated, to_types
 from churn_clv.errors import UserError
 from churn_clv.service.contract import Customer, PredictRequest
+from churn_clv.service.deadline import Check, unlimited
 from churn_clv.service.replies import Prediction, PredictResponse, Problem, TargetAnswer, Warned
 
 if TYPE_CHECKING:
@@ -37,14 +38,16 @@ class Unacceptable(Exception):
         self.problems = problems
 
 
-def answer(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> PredictResponse:
+def answer(request: PredictRequest, bundle: Bundle, now: dt.datetime, check: Check = unlimited) -> PredictResponse:
     """Predictions in the request's order. ``now`` (with a zone) is the server's clock.
 
-    Raises Unacceptable for values that the log's converter cannot read and for cutoffs in the future.
+    ``check`` is called between the steps and may raise TooLate. Raises Unacceptable for values that the log's
+    converter cannot read and for cutoffs in the future.
     """
     customers = request.customers
     cutoffs = _cutoffs(request, bundle, now)
     frame = _read(customers, bundle)
+    check()
     warnings = _Warnings(c.customer_id for c in customers)
     _count_dropped(customers, frame, warnings)
     frame = _clean(frame, bundle, warnings)
@@ -52,9 +55,12 @@ def answer(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Predict
         {"customer_id": list(cutoffs), "cutoff": list(cutoffs.values())},
         schema={"customer_id": pl.String, "cutoff": pl.Date},
     )
+    check()
     _count_later(frame, pairs, warnings)
     _judge_cutoffs(cutoffs, bundle, warnings)
+    check()
     found = {row["customer_id"]: row for row in bundle.score_pairs(frame, pairs).iter_rows(named=True)}
+    check()
     return PredictResponse(
         predictions=[_one(c, cutoff, found.get(c, UNKNOWN), bundle, warnings.of[c]) for c, cutoff in cutoffs.items()]
     )

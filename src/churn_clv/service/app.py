@@ -7,16 +7,22 @@ import datetime as dt
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from churn_clv.service import call as calls
 from churn_clv.service.answers import SHOWN, Unacceptable, answer
+from churn_clv.service.call import Call
 from churn_clv.service.contract import MAX_BODY_BYTES, MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
-from churn_clv.service.gate import BODY_SECONDS, INTERNAL
+from churn_clv.service.deadline import TooLate
+from churn_clv.service.document import completed
 from churn_clv.service.holder import Holder, Loaded
+from churn_clv.service.measures import Measures
+from churn_clv.service.refusals import INTERNAL, PLAIN_REFUSALS, REFUSALS, TOO_LATE
 from churn_clv.service.replies import (
     Band,
     LoadedModel,
@@ -24,7 +30,6 @@ from churn_clv.service.replies import (
     PredictResponse,
     Problem,
     Problems,
-    Refusal,
     RefusedBundle,
 )
 
@@ -40,15 +45,6 @@ DESCRIPTION = (
     "Churn probability and expected spend of customers from their raw events. Send each customer's complete history; "
     f"at most {MAX_CUSTOMERS:,} customers, {MAX_EVENTS:,} events and {MAX_BODY_BYTES:,} bytes a request."
 )
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body broke off, or its declared length is no number."},
-    408: {"model": Refusal, "description": f"The body did not arrive within {BODY_SECONDS:.0f} seconds."},
-    413: {"model": Refusal, "description": f"The body is larger than {MAX_BODY_BYTES:,} bytes."},
-    415: {"model": Refusal, "description": "The body is not plain application/json."},
-    422: {"model": Problems, "description": "The body is not JSON, or something in it is wrong: where and what."},
-    500: {"model": Refusal, "description": "An error of the service; its log says where, never with what values."},
-    503: {"model": Refusal, "description": "No verified model is loaded yet."},
-}
 
 
 def utc_now() -> dt.datetime:
@@ -56,8 +52,13 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
-    """The application that answers with what ``holder`` has loaded."""
+def create_app(
+    holder: Holder,
+    clock: Clock = utc_now,
+    measures: Measures | None = None,
+    asks_for_keys: Callable[[], bool] = lambda: False,
+) -> FastAPI:
+    """The application that answers with what ``holder`` has loaded; ``measures`` are told the numbers of answers."""
     app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
     # Predictions run in threads so that the event loop goes on; more at once than processors only wait for each other.
     threads = ThreadPoolExecutor(max(2, os.cpu_count() or 2), "predict")
@@ -74,11 +75,17 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         if loaded is None:
             raise HTTPException(503, NOT_READY, {"Retry-After": str(RETRY_SECONDS)})
         body = await request.body()
-        return await asyncio.get_running_loop().run_in_executor(threads, _predict, body, loaded.bundle, clock())
+        call = calls.of(request.scope)
+        work = partial(_predict, body, loaded.bundle, clock(), call, measures)
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
-    @app.get("/model", summary="What is loaded")
+    @app.get("/model", summary="What is loaded", responses=PLAIN_REFUSALS)
     async def model() -> ModelInfo:
         return _info(holder)
+
+    @app.exception_handler(TooLate)
+    async def too_late(request: Request, error: TooLate) -> Response:
+        return JSONResponse({"detail": TOO_LATE}, status_code=504)
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
@@ -91,17 +98,26 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         document = standard()
         own = PredictRequest.model_json_schema(ref_template=SCHEMAS)
         document["components"]["schemas"] |= own.pop("$defs") | {"PredictRequest": own}
-        return document
+        return completed(document, asks_for_keys())
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
 
 
-def _predict(body: bytes, bundle: Bundle, now: dt.datetime) -> Response:
+def _predict(
+    body: bytes, bundle: Bundle, now: dt.datetime, call: Call | None = None, measures: Measures | None = None
+) -> Response:
     """Bytes in, bytes out; runs in a thread. Floats are written with all the digits that tell them apart."""
+    call = call or Call()
     try:
+        call.deadline.check()
         request = PredictRequest.model_validate_json(body)
-        return Response(answer(request, bundle, now).model_dump_json(), media_type="application/json")
+        call.note(len(request.customers), sum(len(c.events) for c in request.customers), bundle.version)
+        found = answer(request, bundle, now, call.deadline.check)
+        if measures is not None:
+            of = found.predictions
+            measures.answered([p.churn_probability for p in of], [p.expected_spend for p in of], [p.reason for p in of])
+        return Response(found.model_dump_json(), media_type="application/json")
     except ValidationError as error:
         shown = error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]
         problems = [Problem(loc=["body", *e["loc"]], msg=e["msg"], type=e["type"]) for e in shown]
