@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from churn_clv.bundle import Bundle
-from churn_clv.explain._reasons import MOST, of_rows
-from churn_clv.explain._words import DEFAULT
+from churn_clv.explain._reasons import of_rows
+from churn_clv.explain._words import DEFAULT, MOST
 
 REASON = pl.Struct(
     {

@@ -16,7 +16,6 @@ from churn_clv.explain._catalogue import Earlier, Meaning, meanings
 from churn_clv.explain._words import DEFAULT, Phrases, phrases
 from churn_clv.models.predict import Floats
 
-MOST = 10
 TENURE = "tenure_days"
 # Log-odds to which contributions sum to the score; less is rounding.
 SAYS_NOTHING = 1e-9

@@ -14,6 +14,7 @@ from churn_clv.errors import UserError, nearest
 from churn_clv.explain._catalogue import Meaning
 
 DEFAULT = "en"
+MOST = 10  # reasons for one score
 PERCENT = ("share", "change")
 
 
