@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tiny import Client
 
-from churn_clv.service import gate
-from churn_clv.service.gate import Gate, Message, Receive, Scope, Send
+from churn_clv.service import refusals
+from churn_clv.service.asgi import Message, Receive, Scope, Send
+from churn_clv.service.gate import Gate
 
 LIMIT = 1000
 
@@ -125,8 +126,8 @@ def chunk(size: int, more: bool) -> Message:
 
 
 def test_a_body_that_does_not_come_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "BODY_SECONDS", 0.05)
-    monkeypatch.setattr(gate, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(refusals, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(refusals, "DRAIN_SECONDS", 0.05)
     app, wire = Echo(), Wire(chunk(10, more=True))
     assert (wire.run(app), app.met) == (408, [])
 
@@ -139,7 +140,7 @@ def test_the_rest_of_a_refused_body_is_read_so_that_the_answer_arrives() -> None
 
 
 def test_a_body_declared_too_large_is_refused_before_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr(refusals, "DRAIN_SECONDS", 0.05)
     wire = Wire()
     wire.scope["headers"].append((b"content-length", str(LIMIT + 1).encode()))
     assert wire.run(Echo()) == 413

@@ -14,7 +14,9 @@ import pytest
 import tiny
 
 from churn_clv import bundle, publish
-from churn_clv.service.holder import Holder
+from churn_clv.errors import UserError
+from churn_clv.service import holder, proof
+from churn_clv.service.holder import POLL_SECONDS, Holder
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,11 @@ def other_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "bundles"
+
+
+def unproved(folder: Path, poll_seconds: float = POLL_SECONDS) -> Holder:
+    """A holder that loads a bundle without trying it in another process first, which takes seconds."""
+    return Holder(folder, poll_seconds, prove=lambda _: None)
 
 
 def version(held: Holder) -> str | None:
@@ -47,7 +54,7 @@ def wait(until: Callable[[], bool], seconds: float = 20.0) -> None:
 
 
 def test_nothing_is_loaded_until_something_is_published(root: Path, tiny_folder: Path) -> None:
-    held = Holder(root)
+    held = unproved(root)
     held.check()
     assert (held.loaded, held.refused) == (None, None)
     sha = publish.publish(tiny_folder, root)
@@ -56,7 +63,7 @@ def test_nothing_is_loaded_until_something_is_published(root: Path, tiny_folder:
 
 
 def test_the_thread_follows_current_and_stops(root: Path, tiny_folder: Path, other_folder: Path) -> None:
-    held = Holder(root, poll_seconds=0.02)
+    held = unproved(root, poll_seconds=0.02)
     held.start()
     held.start()
     try:
@@ -83,7 +90,7 @@ def damage(folder: Path) -> Path:
 def test_a_broken_bundle_is_refused_once_and_the_old_one_stays(
     root: Path, tiny_folder: Path, other_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = Holder(root)
+    held = unproved(root)
     first = publish.publish(tiny_folder, root)
     held.check()
     second = publish.publish(other_folder, root)
@@ -104,24 +111,15 @@ def test_a_bundle_under_another_name_is_refused(root: Path, tiny_folder: Path) -
     wrong = "0" * 64
     shutil.copytree(tiny_folder, root / wrong)
     (root / "CURRENT").write_text(wrong)
-    held = Holder(root)
+    held = unproved(root)
     held.check()
     assert held.loaded is None and "holds bundle" in why(held)
 
 
-def test_a_broken_bundle_is_not_loaded_again_and_again(
-    root: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_broken_bundle_is_not_loaded_again_and_again(root: Path, tiny_folder: Path) -> None:
     damage(root / publish.publish(tiny_folder, root))
     tries: list[Path] = []
-    real = bundle.load_bundle
-
-    def counting(folder: Path) -> bundle.Bundle:
-        tries.append(folder)
-        return real(folder)
-
-    monkeypatch.setattr(bundle, "load_bundle", counting)
-    held = Holder(root)
+    held = Holder(root, prove=tries.append)
     for _ in range(3):
         held.check()
     assert len(tries) == 1 and held.loaded is None
@@ -131,7 +129,7 @@ def test_a_broken_bundle_is_not_loaded_again_and_again(
 def test_a_current_that_names_no_bundle_is_refused_and_said_once(
     root: Path, tiny_folder: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    held = Holder(root)
+    held = unproved(root)
     sha = publish.publish(tiny_folder, root)
     held.check()
     (root / "CURRENT").write_text(text)
@@ -145,7 +143,7 @@ def test_a_current_whose_bundle_is_missing_is_refused_until_it_comes(root: Path,
     root.mkdir()
     sha = bundle.verify(tiny_folder)["version"]
     (root / "CURRENT").write_text(sha)
-    held = Holder(root)
+    held = unproved(root)
     held.check()
     assert held.loaded is None and "manifest.json" in why(held)
     shutil.copytree(tiny_folder, root / sha)
@@ -165,7 +163,7 @@ def test_a_bundle_of_other_feature_code_is_refused(root: Path, tiny_folder: Path
     manifest["files"]["features.json"] = hashlib.sha256(text.encode()).hexdigest()
     (forged / "manifest.json").write_text(json.dumps(manifest))
     publish.publish(forged, root)
-    held = Holder(root)
+    held = unproved(root)
     held.check()
     assert held.loaded is None and entries[0]["name"] in why(held)
 
@@ -179,6 +177,101 @@ def test_an_unexpected_error_is_refused_too_and_tells_no_more_than_its_type(
         raise MemoryError("secret")
 
     monkeypatch.setattr(bundle, "load_bundle", broken)
-    held = Holder(root)
+    held = unproved(root)
     held.check()
     assert held.loaded is None and why(held) == "MemoryError while it was loaded"
+
+
+# --- tried in a process of its own first ----------------------------------------------------------
+def forge(root: Path, source: Path, change: Callable[[str], str]) -> str:
+    """Publish a bundle with a changed booster and a manifest made to match; returns its name."""
+    forged = root.parent / "forged"
+    shutil.rmtree(forged, ignore_errors=True)
+    shutil.copytree(source, forged)
+    path = next(forged.glob("churned_*.txt"))
+    path.write_text(change(path.read_text()))
+    manifest = json.loads((forged / "manifest.json").read_text())
+    manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (forged / "manifest.json").write_text(json.dumps(manifest))
+    return publish.publish(forged, root)
+
+
+def test_a_booster_that_kills_its_process_is_refused_by_who_lives(
+    root: Path, tiny_folder: Path, other_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files match its manifest; in this process LightGBM would end the test run."""
+    first = publish.publish(tiny_folder, root)
+    held = Holder(root)
+    held.check()
+    second = forge(root, other_folder, lambda text: text[: len(text) // 2])
+    for _ in range(2):
+        held.check()
+    assert version(held) == first and held.refused is not None and held.refused.name == second
+    assert "ends the process that loads it" in why(held) and str(root) not in why(held)
+    assert (held.behind, held.refusals, held.state()["behind"]) == (True, 1, True)
+    publish.publish(tiny_folder, root)
+    held.check()
+    assert (version(held), held.behind, held.refusals) == (first, False, 1)
+
+
+def test_what_takes_too_long_to_load_is_refused_and_tried_again_later(
+    root: Path, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proof, "SECONDS", 0.01)
+    sha = publish.publish(tiny_folder, root)
+    with pytest.raises(UserError, match="seconds to load"):
+        proof.prove(root / sha)
+    monkeypatch.setattr(proof, "SECONDS", 60.0)
+    monkeypatch.setattr(holder, "AGAIN_SECONDS", 0.0)
+    tries: list[Path] = []
+
+    def slow_once(folder: Path) -> None:
+        tries.append(folder)
+        if len(tries) == 1:
+            raise proof.Unsure("took too long")
+
+    held = Holder(root, prove=slow_once)
+    held.check()
+    assert version(held) is None and held.behind
+    held.check()
+    assert version(held) == sha and not held.behind and len(tries) == 2
+
+
+def test_the_bundle_before_comes_back_at_once_unless_its_files_changed(
+    root: Path, tiny_folder: Path, other_folder: Path
+) -> None:
+    tried: list[str] = []
+    held = Holder(root, prove=lambda folder: tried.append(folder.name))
+    first, second = publish.publish(tiny_folder, root), ""
+    held.check()
+    kept = held.loaded
+    for _ in range(2):
+        second = publish.publish(other_folder, root)
+        held.check()
+        assert version(held) == second
+        publish.publish(tiny_folder, root)
+        held.check()
+        assert held.loaded is not None and kept is not None and held.loaded.bundle is kept.bundle
+    assert tried == [first, second]
+    publish.publish(other_folder, root)
+    held.check()
+    damage(root / first)
+    (root / "CURRENT").write_text(first)
+    held.check()
+    assert version(held) == second and held.behind and tried[2:] == [first]
+
+
+def test_a_folder_that_is_gone_leaves_what_is_loaded_and_the_clock_runs(root: Path, tiny_folder: Path) -> None:
+    held = unproved(root)
+    sha = publish.publish(tiny_folder, root)
+    held.check()
+    root.rename(root.with_name("away"))
+    before = held.state()["unseen_seconds"]
+    time.sleep(0.05)
+    held.check()
+    state = held.state()
+    assert version(held) == sha == state["version"] and not state["behind"]
+    assert state["unseen_seconds"] >= before + 0.05
+    root.with_name("away").rename(root)
+    held.check()
+    assert held.state()["unseen_seconds"] < 0.05

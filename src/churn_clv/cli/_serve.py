@@ -88,7 +88,7 @@ def serve(configs: Configs) -> None:
     folder.check_owner(settings)
     _check_port(s.host, s.port)
     err.print(f"serving {settings.bundles_folder} on http://{s.host}:{s.port} (Ctrl-C stops it)")
-    service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds)
+    service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds, s)
 
 
 def _bundle(settings: config.Config, version: str | None) -> Any:

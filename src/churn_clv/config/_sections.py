@@ -176,14 +176,27 @@ class Tracking(Section):
     experiment: str | None = None
 
 
+# An origin as browsers send it, and a host name or address without its port; *.example.com covers its subdomains.
+Origin = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.\-\[\]:]+$")]
+HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\])$")]
+
+
 class Service(Section):
-    """The prediction service's address and limits. CHURN_CLV_BUNDLES wins over bundles."""
+    """The prediction service's address, keys and limits. CHURN_CLV_BUNDLES wins over bundles."""
 
     bundles: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
     poll_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0
     stale_after_days: PositiveInt = 90
+    require_key: bool | None = None
+    keys: str | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    rate_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rate_burst: PositiveInt | None = None
+    cors_origins: tuple[Origin, ...] = ()
+    allowed_hosts: Annotated[tuple[HostName, ...], Field(min_length=1)] | None = None
 
 
 class Simulate(Section):

@@ -14,6 +14,8 @@ from pydantic_core import to_json
 from churn_clv import explain, timeline
 from churn_clv.canonical import EXPECTED, Typed, apply_policies, arrange, is_negative, repeated, to_types
 from churn_clv.service import reading
+from churn_clv.service.deadline import Check, unlimited
+from churn_clv.service.measures import Measures
 from churn_clv.service.reading import Histories, Unacceptable
 from churn_clv.service.replies import Prediction, Problem, Warned
 
@@ -31,18 +33,23 @@ AS_SCORED = (
 Columns = dict[str, list[Any]]
 
 
-def answer(histories: Sequence[Histories], bundle: Bundle) -> list[bytes | Unacceptable]:
+def answer(
+    histories: Sequence[Histories], bundle: Bundle, check: Check = unlimited, measures: Measures | None = None
+) -> list[bytes | Unacceptable]:
     """The JSON text of each request's PredictResponse, or why there is none; in the requests' order.
 
-    All are answered by one call on one table; each comes out as if it were alone, to the bit.
+    All are answered by one call on one table; each comes out as if it were alone, to the bit. ``check`` is called
+    between the steps and may raise TooLate; ``measures`` are told the numbers.
     """
+    check()
     plain = reading.table(histories)
     typed = to_types(plain, bundle.definitions.rules)
     wrong = _unreadable(typed, histories, bundle)
     if wrong:
         rest = [h for place, h in enumerate(histories) if place not in wrong]
-        others = iter(answer(rest, bundle) if rest else [])
+        others = iter(answer(rest, bundle, check, measures) if rest else [])
         return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
+    check()
     frame = arrange(apply_policies(typed.frame, bundle.definitions.rules))
     cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
     warnings = _Warnings(len(cutoffs))
@@ -53,11 +60,24 @@ def answer(histories: Sequence[Histories], bundle: Bundle) -> list[bytes | Unacc
                           "cutoff": pl.Series(cutoffs, dtype=pl.Date)})  # fmt: skip
     _count_later(frame, pairs, warnings)
     _judge_cutoffs(cutoffs, bundle, warnings)
+    check()
     rows = bundle.rows_of(frame, pairs)
+    check()
     reasons = _reasons(histories, rows, bundle)
+    check()
     names = [name for h in histories for name in h.names]
-    found = iter(_predictions(names, cutoffs, bundle.predict(rows, frame), reasons, bundle, warnings.of))
+    scored = bundle.predict(rows, frame)
+    found = iter(_predictions(names, cutoffs, scored, reasons, bundle, warnings.of))
+    if measures is not None:
+        _measure(rows, scored, len(cutoffs), bundle, measures)
     return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
+
+
+def _measure(rows: pl.DataFrame, scored: pl.DataFrame, customers: int, bundle: Bundle, measures: Measures) -> None:
+    """Tell the numbers of an answer; who has no row is unknown."""
+    reasons = scored["reason"].to_list() + ["unknown"] * (customers - scored.height)
+    measures.answered(scored["churn_probability"].to_list(), scored["expected_spend"].to_list(), reasons)
+    measures.features({name: rows[name].null_count() for name in bundle.features}, rows.height)
 
 
 def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle) -> list[list[dict[str, Any]] | None]:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from churn_clv.service import call as calls
 from churn_clv.service.answers import SHOWN
 from churn_clv.service.contract import MAX_BODY_BYTES, MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
+from churn_clv.service.deadline import TooLate
 from churn_clv.service.desk import Full
 from churn_clv.service.desks import Desks
-from churn_clv.service.gate import BODY_SECONDS, INTERNAL
+from churn_clv.service.document import completed
 from churn_clv.service.holder import Holder, Loaded
+from churn_clv.service.measures import Measures
 from churn_clv.service.reading import Unacceptable
+from churn_clv.service.refusals import INTERNAL, PLAIN_REFUSALS, REFUSALS, TOO_LATE
 from churn_clv.service.replies import (
     Band,
     LoadedModel,
@@ -24,12 +28,8 @@ from churn_clv.service.replies import (
     PredictResponse,
     Problem,
     Problems,
-    Refusal,
     RefusedBundle,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Clock = Callable[[], dt.datetime]
 
@@ -42,15 +42,6 @@ DESCRIPTION = (
     "Churn probability and expected spend of customers from their raw events. Send each customer's complete history; "
     f"at most {MAX_CUSTOMERS:,} customers, {MAX_EVENTS:,} events and {MAX_BODY_BYTES:,} bytes a request."
 )
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Refusal, "description": "The body broke off, or its declared length is no number."},
-    408: {"model": Refusal, "description": f"The body did not arrive within {BODY_SECONDS:.0f} seconds."},
-    413: {"model": Refusal, "description": f"The body is larger than {MAX_BODY_BYTES:,} bytes."},
-    415: {"model": Refusal, "description": "The body is not plain application/json."},
-    422: {"model": Problems, "description": "The body is not JSON, or something in it is wrong: where and what."},
-    500: {"model": Refusal, "description": "An error of the service; its log says where, never with what values."},
-    503: {"model": Refusal, "description": "No verified model is loaded yet, or too much waits already."},
-}
 
 
 def utc_now() -> dt.datetime:
@@ -58,10 +49,15 @@ def utc_now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
-    """The application that answers with what ``holder`` has loaded."""
+def create_app(
+    holder: Holder,
+    clock: Clock = utc_now,
+    measures: Measures | None = None,
+    asks_for_keys: Callable[[], bool] = lambda: False,
+) -> FastAPI:
+    """The application that answers with what ``holder`` has loaded; ``measures`` are told the numbers of answers."""
     app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
-    desks = Desks()
+    desks = Desks(measures)
 
     @app.post(
         "/predict",
@@ -75,7 +71,7 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         if loaded is None:
             raise HTTPException(503, NOT_READY, {"Retry-After": str(RETRY_SECONDS)})
         try:
-            found = await desks.answer(await request.body(), loaded.bundle, clock())
+            found = await desks.answer(await request.body(), loaded.bundle, clock(), calls.of(request.scope))
         except Full:
             raise HTTPException(503, BUSY, {"Retry-After": str(BUSY_SECONDS)}) from None
         except ValidationError as error:
@@ -86,9 +82,13 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
             return _refusal(list(error.problems[:SHOWN]), len(error.problems))
         return Response(found, media_type="application/json")
 
-    @app.get("/model", summary="What is loaded")
+    @app.get("/model", summary="What is loaded", responses=PLAIN_REFUSALS)
     async def model() -> ModelInfo:
         return _info(holder)
+
+    @app.exception_handler(TooLate)
+    async def too_late(request: Request, error: TooLate) -> Response:
+        return JSONResponse({"detail": TOO_LATE}, status_code=504)
 
     @app.exception_handler(Exception)
     async def internal(request: Request, error: Exception) -> Response:
@@ -101,7 +101,7 @@ def create_app(holder: Holder, clock: Clock = utc_now) -> FastAPI:
         document = standard()
         own = PredictRequest.model_json_schema(ref_template=SCHEMAS)
         document["components"]["schemas"] |= own.pop("$defs") | {"PredictRequest": own}
-        return document
+        return completed(document, asks_for_keys())
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app

@@ -12,20 +12,39 @@ from typing import Any
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 
 import bentoml
+from starlette.middleware.cors import CORSMiddleware
 
+from churn_clv.service import logs, settings, wire
 from churn_clv.service.app import create_app
+from churn_clv.service.asgi import App
 from churn_clv.service.contract import MAX_BODY_BYTES
-from churn_clv.service.gate import App, Gate
-from churn_clv.service.holder import POLL_SECONDS, Holder
+from churn_clv.service.gate import Gate
+from churn_clv.service.guards import Guards
+from churn_clv.service.holder import Holder
+from churn_clv.service.measures import Measures
 
-PATHS = frozenset({"/predict", "/model", "/openapi.json", "/livez", "/readyz", "/healthz", "/metrics"})
-# A request of the largest size takes seconds on a slow machine; BentoML keeps each request's objects for this long.
-TIMEOUT_SECONDS = 30
+JSON_PATHS = frozenset({"/predict"})
+PATHS = JSON_PATHS | {"/model", "/openapi.json", "/livez", "/readyz", "/healthz", "/metrics"}
+# BentoML's layers that ours take the place of. Its timeout keeps the objects of every request until it is over, its
+# metrics are labelled with any path, its access log holds addresses.
+REPLACED = frozenset({"TimeoutMiddleware", "RunnerTrafficMetricsMiddleware", "AccessLogMiddleware"})
+HEADERS = ("Authorization", "Content-Type", "X-API-Key", "X-Request-ID")
+log = logging.getLogger("churn_clv.service")
 
 
-def gated(app: App) -> Gate:
+def gated(app: App, guards: Guards | None = None, measures: Measures | None = None) -> Gate:
     """``app`` behind the gate, with the service's paths and limits."""
-    return Gate(app, PATHS, frozenset({"/predict"}), MAX_BODY_BYTES)
+    return Gate(app, PATHS, JSON_PATHS, MAX_BODY_BYTES, guards, measures)
+
+
+def without_replaced(app: Any) -> App:
+    """A Starlette application that is not yet running, without the layers of BentoML that ours take the place of."""
+    layers = getattr(app, "user_middleware", None)
+    if layers is None or app.middleware_stack is not None:
+        log.warning("this version of BentoML builds its application in another way: its own timeout stays")
+    else:
+        layers[:] = [layer for layer in layers if getattr(layer.cls, "__name__", "") not in REPLACED]
+    return app  # type: ignore[no-any-return]
 
 
 class _Gated(bentoml.Service[Any]):  # type: ignore[misc]
@@ -33,34 +52,45 @@ class _Gated(bentoml.Service[Any]):  # type: ignore[misc]
 
     def to_asgi(self, is_main: bool = True) -> App:
         """The application that a worker runs."""
-        return gated(super().to_asgi(is_main=is_main))
+        global _host
+        _host = settings.bound_to()
+        if _host is not None:  # a worker, before its server is made; not a test that only wants the application
+            logs.set_up()
+            wire.guard()
+        app: App = gated(
+            without_replaced(super().to_asgi(is_main=is_main)), settings.guards_of(_settings, _host), _measures
+        )
+        if origins := list(_settings.cors_origins):
+            app = CORSMiddleware(
+                app, origins, allow_methods=("GET", "POST"), allow_headers=HEADERS, expose_headers=("X-Request-ID",)
+            )
+        return app
 
 
-def _poll_seconds() -> float:
-    """From the environment; anything that is no positive number gives the default, said once: a worker must start."""
-    given = os.environ.get("CHURN_CLV_POLL_SECONDS", "")
-    try:
-        seconds = float(given or POLL_SECONDS)
-    except ValueError:
-        seconds = 0.0
-    if 0 < seconds < 86_400:
-        return seconds
-    logging.getLogger(__name__).warning("CHURN_CLV_POLL_SECONDS is not a number of seconds; using %s.", POLL_SECONDS)
-    return POLL_SECONDS
+_settings = settings.from_environment()
+_host: str | None = None
+_holder = Holder(
+    Path(os.environ.get("CHURN_CLV_BUNDLES") or _settings.bundles or "out/bundles").absolute(),
+    settings.poll_seconds(_settings),
+)
+_measures = Measures(_holder)
+_app = create_app(_holder, measures=_measures, asks_for_keys=lambda: settings.asks_for_keys(_settings, _host))
 
 
-_holder = Holder(Path(os.environ.get("CHURN_CLV_BUNDLES") or "out/bundles").absolute(), _poll_seconds())
-_app = create_app(_holder)
-
-
-@bentoml.service(name="churn_clv", workers=1, traffic={"timeout": TIMEOUT_SECONDS}, service_class=_Gated)
+@bentoml.service(name="churn_clv", workers=1, service_class=_Gated)
 @bentoml.asgi_app(_app, path="/")
 class ChurnService:
     """What BentoML packages and runs; ready only with a verified bundle."""
 
     def __init__(self) -> None:
-        logging.getLogger("churn_clv").setLevel(logging.INFO)
         _holder.start()
+
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def supervise() -> None:
+        """In the process that watches the worker: it starts a dead one again, in a container too, and logs as we do."""
+        os.environ.pop("BENTOML_CONTAINERIZED", None)
+        logs.set_up()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     def freeze(self) -> None:
