@@ -14,7 +14,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 import bentoml
 from starlette.middleware.cors import CORSMiddleware
 
-from churn_clv.service import logs, settings, wire
+from churn_clv.service import logs, proof, settings, wire
 from churn_clv.service.app import create_app
 from churn_clv.service.asgi import App
 from churn_clv.service.contract import MAX_BODY_BYTES
@@ -90,6 +90,7 @@ class ChurnService:
     def supervise() -> None:
         """In the process that watches the worker: it starts a dead one again, in a container too, and logs as we do."""
         os.environ.pop("BENTOML_CONTAINERIZED", None)
+        proof.begin()
         logs.set_up()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]

@@ -113,19 +113,21 @@ class Holder:
         }
 
     def _take(self, name: str, seen: object) -> None:
-        bundle = self._kept.get(seen) or self._load(name)
+        bundle = self._kept.get(seen) or self._load(name, seen)
         self._kept = {key: old for key, old in self._kept.items() if self.loaded and old is self.loaded.bundle}
         self._kept[seen] = bundle
         self.loaded, self._since = Loaded(bundle, _now()), time.monotonic()
         log.info("bundle %s loaded: %s, %d days", name, bundle.config.dataset, bundle.horizon_days)
 
-    def _load(self, name: str) -> Bundle:
+    def _load(self, name: str, seen: object) -> Bundle:
+        if not proof.remembered(seen):
+            self._prove(self.folder / name)
         from churn_clv.bundle import load_bundle
 
-        self._prove(self.folder / name)
         bundle = load_bundle(self.folder / name)
         if bundle.version != name:
             raise UserError(f"{name} holds bundle {bundle.version}. Publish it again.")
+        proof.remember(seen)
         return bundle
 
     def _refuse(self, name: str | None, why: str, again: bool = False) -> None:

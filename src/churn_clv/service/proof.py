@@ -7,14 +7,20 @@ recomputes the golden customers; only then does the worker load the same files.
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from churn_clv.errors import UserError
 
+# The folder, of one service from its start to its end, of what its workers have loaded before.
+VARIABLE = "CHURN_CLV_PROVED"
 SECONDS = 60.0
 MEMORY_BYTES = 4 * 1024**3
 
@@ -30,7 +36,7 @@ def prove(folder: Path) -> None:
         "OMP_NUM_THREADS": "1",
         "POLARS_MAX_THREADS": "1",
     }
-    command = [sys.executable, "-m", "churn_clv.service.proof", str(folder)]
+    command = [sys.executable, "-c", "from churn_clv.service import proof; proof.main()", str(folder)]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
@@ -51,8 +57,9 @@ def prove(folder: Path) -> None:
         raise UserError(error)
 
 
-def main(folder: str) -> None:
+def main() -> None:
     """The process: one line of JSON to stdout, and nothing of what the libraries write."""
+    folder = sys.argv[1]
     told = os.dup(1)
     silence = os.open(os.devnull, os.O_WRONLY)
     for number in (1, 2):
@@ -81,5 +88,26 @@ def _bound() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-if __name__ == "__main__":
-    main(sys.argv[1])
+def begin() -> None:
+    """In the process that watches the workers: a folder where they remember, gone when it ends."""
+    folder = tempfile.mkdtemp(prefix="churn_clv-proved-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ[VARIABLE] = folder
+
+
+def remembered(seen: object) -> bool:
+    """Whether an earlier worker of this service has loaded these very files: one that died is replaced faster."""
+    place = _place(seen)
+    return place is not None and place.exists()
+
+
+def remember(seen: object) -> None:
+    """These files were loaded, by a worker itself and not only by the process that tried them."""
+    place = _place(seen)
+    if place is not None:
+        place.touch()
+
+
+def _place(seen: object) -> Path | None:
+    folder = os.environ.get(VARIABLE, "")
+    return Path(folder) / hashlib.sha256(repr(seen).encode()).hexdigest() if Path(folder).is_dir() and folder else None
