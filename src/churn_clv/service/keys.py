@@ -126,15 +126,14 @@ class Keys:
 
 
 def _given(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-    """The one key of a request; a proxy in front may use Authorization for itself, so X-API-Key comes first."""
-    own, bearer = [], []
+    """The one key of a request; of two it is not clear which one was meant. A proxy may use Authorization: Basic."""
+    found = []
     for name, value in headers:
         name = name.lower()
         if name == b"x-api-key":
-            own.append(value.strip())
+            found.append(value.strip())
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
-            bearer.append(value[7:].strip())
-    found = own or bearer
+            found.append(value[7:].strip())
     return found[0] if len(found) == 1 else None
 
 
