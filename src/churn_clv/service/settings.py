@@ -1,8 +1,8 @@
 """How the service was told to run: the config's section `service`, in one variable of the environment.
 
 ``churn-clv serve`` sets it; who starts BentoML directly (a container) writes the same keys, as YAML or JSON:
-``CHURN_CLV_SERVICE='{keys: /run/keys, rate_per_second: 100}'``. ``CHURN_CLV_KEYS`` holds the keys' lines, or names their
-file.
+``CHURN_CLV_SERVICE='{keys: /run/keys, rate_per_second: 100}'``. ``CHURN_CLV_KEYS`` holds the keys' lines, or
+names their file.
 """
 
 from __future__ import annotations
@@ -109,6 +109,8 @@ def check(settings: Service, host: str) -> None:
         path = _key_file(settings)
         if path and not Path(path).is_file():
             raise UserError(f"there is no file of API keys at {path}. Make it: churn-clv key NAME --file {path}")
+        if path and not os.access(path, os.R_OK):
+            raise UserError(f"the file of API keys {path} cannot be read by the user who runs this: chmod a+r {path}")
         if not len(keys_of(settings)):
             raise UserError(
                 "the service asks for API keys and knows none. Make one with `churn-clv key NAME --file keys.txt` and "
