@@ -58,8 +58,10 @@ def test_a_network_without_keys_is_refused(host: str, tmp_path: Path, monkeypatc
         settings.check(Service(keys=str(tmp_path / "none")), host)
     keys.add(tmp_path / "keys.txt", LINE)
     settings.check(Service(keys=str(tmp_path / "keys.txt")), host)
-    monkeypatch.setenv(keys.VARIABLE, LINE)
-    settings.check(Service(), host)
+    for given in (LINE, str(tmp_path / "keys.txt")):
+        monkeypatch.setenv(keys.VARIABLE, given)
+        settings.check(Service(), host)
+        assert len(settings.keys_of(Service())) == 1
     settings.check(Service(require_key=False), "127.0.0.1")
     settings.check(Service(), "127.0.0.1")
 

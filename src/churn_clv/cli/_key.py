@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,17 +15,18 @@ from churn_clv.cli._work import Json
 
 
 def key(
-    name: Annotated[str, typer.Argument(help="Whose key it is; the name stands in the log and has its own rate.")],
-    to: Annotated[Path | None, typer.Option(help="The file of service.keys: the line is added to it.")] = None,
+    name: Annotated[str, typer.Argument(help="Whose key it is: for the log and the rate; default: today.")] = "",
+    file: Annotated[Path | None, typer.Option(help="The file of service.keys: the line is added to it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make an API key: shown once, known afterwards only by its hash."""
     from churn_clv.service import keys
 
+    name = name or f"key-{dt.date.today():%Y%m%d}"
     made, line = keys.make(name)
-    if to is not None:
-        keys.add(to, line)
-    document = {"name": name, "key": made, "line": line, "file": None if to is None else str(to)}
+    if file is not None:
+        keys.add(file, line)
+    document = {"name": name, "key": made, "line": line, "file": None if file is None else str(file)}
     _show.answer(document, as_json, print_key)
 
 

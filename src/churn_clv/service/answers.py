@@ -34,21 +34,23 @@ Columns = dict[str, list[Any]]
 
 
 def answer(
-    histories: Sequence[Histories], bundle: Bundle, measures: Measures | None = None, check: Check = unlimited
+    histories: Sequence[Histories], bundle: Bundle, check: Check = unlimited, measures: Measures | None = None
 ) -> list[bytes | Unacceptable]:
     """The JSON text of each request's PredictResponse, or why there is none; in the requests' order.
 
     All are answered by one call on one table; each comes out as if it were alone, to the bit. ``check`` is called
     between the steps and may raise TooLate; ``measures`` are told the numbers.
     """
+    check()
     plain = reading.table(histories)
     typed = to_types(plain, bundle.definitions.rules)
     check()
     wrong = _unreadable(typed, histories, bundle)
     if wrong:
         rest = [h for place, h in enumerate(histories) if place not in wrong]
-        others = iter(answer(rest, bundle, measures, check) if rest else [])
+        others = iter(answer(rest, bundle, check, measures) if rest else [])
         return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
+    check()
     frame = arrange(apply_policies(typed.frame, bundle.definitions.rules))
     cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
     warnings = _Warnings(len(cutoffs))
@@ -62,14 +64,21 @@ def answer(
     check()
     rows = bundle.rows_of(frame, pairs)
     check()
-    scored = bundle.predict(rows, frame)
-    check()
     reasons = _reasons(histories, rows, bundle)
+    check()
     names = [name for h in histories for name in h.names]
+    scored = bundle.predict(rows, frame)
     found = iter(_predictions(names, cutoffs, scored, reasons, bundle, warnings.of))
     if measures is not None:
-        _measure(measures, rows, scored, len(names), bundle)
+        _measure(rows, scored, len(cutoffs), bundle, measures)
     return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
+
+
+def _measure(rows: pl.DataFrame, scored: pl.DataFrame, customers: int, bundle: Bundle, measures: Measures) -> None:
+    """Tell the numbers of an answer; who has no row is unknown."""
+    reasons = scored["reason"].to_list() + ["unknown"] * (customers - scored.height)
+    measures.answered(scored["churn_probability"].to_list(), scored["expected_spend"].to_list(), reasons)
+    measures.features({name: rows[name].null_count() for name in bundle.features}, rows.height)
 
 
 def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle) -> list[list[dict[str, Any]] | None]:

@@ -30,14 +30,14 @@ LARGEST = MAX_EVENTS + 10 * MAX_CUSTOMERS
 LARGE_WAITING = 4 * LARGEST
 
 
+Result = bytes | Unacceptable | TooLate
+
+
 @dataclass(frozen=True, eq=False)
 class _Asked:
     histories: Histories
     bundle: Bundle
     deadline: Deadline
-
-
-Answered = bytes | Unacceptable | TooLate
 
 
 class Desks:
@@ -48,47 +48,46 @@ class Desks:
         # More calls at once than processors only wait for each other.
         large = max(1, (os.cpu_count() or 2) - 1)
         self._threads = ThreadPoolExecutor(2 * large + 1, "predict")
-        self._quick: Desk[_Asked, Answered] = Desk(
+        self._quick: Desk[_Asked, Result] = Desk(
             self._together, self._threads, threads=1, at_once=QUICK_AT_ONCE, most_waiting=QUICK_WAITING
         )
-        self._large: Desk[_Asked, Answered] = Desk(
+        self._large: Desk[_Asked, Result] = Desk(
             self._together, self._threads, threads=large, at_once=LARGEST, most_waiting=LARGE_WAITING
         )
 
     async def answer(self, body: bytes, bundle: Bundle, now: dt.datetime, call: Call | None = None) -> bytes:
         """The JSON text of the answer to a request's body. ``now`` (with a zone) is the server's clock.
 
-        Raises ValidationError, Unacceptable, Full where too much waits, or TooLate past the call's deadline.
+        Raises ValidationError, Unacceptable, Full where too much waits, or TooLate after the deadline of ``call``,
+        which is also told what was asked.
         """
         call = call or Call()
         if len(body) <= READ_AT_ONCE:
             histories = _read(body, bundle, now, call)
         else:
-            histories = await asyncio.get_running_loop().run_in_executor(self._threads, _read, body, bundle, now, call)
+            histories = await asyncio.get_running_loop().run_in_executor(self._threads, _read, body, bundle, now)
+        call.note(len(histories.names), len(histories.owner), bundle.version)
         desk = self._quick if histories.weight <= SMALL else self._large
         found = await desk.ask(_Asked(histories, bundle, call.deadline), histories.weight)
         if isinstance(found, Exception):
             raise found
         return found
 
-    def _together(self, asked: Sequence[_Asked]) -> list[Answered]:
+    def _together(self, asked: Sequence[_Asked]) -> list[Result]:
         """Answers in the order of the requests; those that met another bundle, as it was replaced, by their own call.
 
-        Nothing is done for those that waited too long; the others' work goes on while anyone waits for it.
+        For whose deadline is past nothing is done; the work for the others goes on until the last of theirs.
         """
-        found: dict[int, Answered] = {place: TooLate() for place, a in enumerate(asked) if not a.deadline.left()}
-        for version in dict.fromkeys(id(a.bundle) for a in asked):
-            places = [place for place, a in enumerate(asked) if id(a.bundle) == version and place not in found]
-            if places:
-                check = Deadline.last(asked[place].deadline for place in places).check
-                histories = [asked[place].histories for place in places]
-                results = answer(histories, asked[places[0]].bundle, self._measures, check)
-                found |= dict(zip(places, results, strict=True))
+        found: dict[int, Result] = {p: TooLate() for p, a in enumerate(asked) if not a.deadline.left()}
+        waiting = [place for place in range(len(asked)) if place not in found]
+        for version in dict.fromkeys(id(asked[place].bundle) for place in waiting):
+            places = [place for place in waiting if id(asked[place].bundle) == version]
+            check = Deadline.last(asked[place].deadline for place in places).check
+            histories, bundle = [asked[place].histories for place in places], asked[places[0]].bundle
+            results = answer(histories, bundle, check, self._measures)
+            found |= dict(zip(places, results, strict=True))
         return [found[place] for place in range(len(asked))]
 
 
-def _read(body: bytes, bundle: Bundle, now: dt.datetime, call: Call) -> Histories:
-    call.deadline.check()
-    histories = read(PredictRequest.model_validate_json(body), bundle, now)
-    call.note(len(histories.names), len(histories.owner), bundle.version)
-    return histories
+def _read(body: bytes, bundle: Bundle, now: dt.datetime) -> Histories:
+    return read(PredictRequest.model_validate_json(body), bundle, now)
