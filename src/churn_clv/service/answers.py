@@ -44,7 +44,6 @@ def answer(
     check()
     plain = reading.table(histories)
     typed = to_types(plain, bundle.definitions.rules)
-    check()
     wrong = _unreadable(typed, histories, bundle)
     if wrong:
         rest = [h for place, h in enumerate(histories) if place not in wrong]
@@ -92,13 +91,6 @@ def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle)
             found = explain.by_customer(bundle, asked, h.request.explain, h.request.language)
         out += [found.get(key) for key in own] if found else [None] * len(h.names)
     return out
-
-
-def _measure(measures: Measures, rows: pl.DataFrame, scored: pl.DataFrame, customers: int, bundle: Bundle) -> None:
-    """Tell the numbers of an answer, and how many features had no value."""
-    unknown = ["unknown"] * (customers - scored.height)
-    measures.answered(scored["churn_probability"], scored["expected_spend"], [*scored["reason"], *unknown])
-    measures.features({name: count for name in bundle.features if (count := rows[name].null_count())}, rows.height)
 
 
 class _Warnings:

@@ -63,7 +63,7 @@ class Desks:
         """
         call = call or Call()
         if len(body) <= READ_AT_ONCE:
-            histories = _read(body, bundle, now, call)
+            histories = _read(body, bundle, now)
         else:
             histories = await asyncio.get_running_loop().run_in_executor(self._threads, _read, body, bundle, now)
         call.note(len(histories.names), len(histories.owner), bundle.version)
