@@ -166,13 +166,15 @@ class Bundle:
         return events.without_repeats(events.canonical(plain, self.definitions.rules))[0]
 
     def _matrix(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-        met = frame.filter(pl.col("event_type").is_in(self.event_types))
+        # Of few events to look costs less than to filter.
+        strange = frame.height > timeline.FEW or not {*frame["event_type"].to_list()} <= {*self.event_types}
+        met = frame.filter(pl.col("event_type").is_in(self.event_types)) if strange else frame
         rows = matrix.build(met, pairs, self.definitions)
         if not self.reference.targets:
             return rows
         asked = {name: self.config.targets[name] for name in self.reference.targets}
         found = matrix.members(met, rows, asked, self.definitions)
-        return rows.hstack(found.rename(lambda name: ASKED + name))
+        return rows.hstack([series.alias(ASKED + series.name) for series in found.get_columns()])
 
     def predict(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
@@ -195,7 +197,7 @@ class Bundle:
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
         """
         asked = rows["eligible"].to_numpy()
-        out = with_series(rows.select(matrix.KEYS), self._numbers(self.values(rows)[asked], asked))
+        out = with_series(rows[list(matrix.KEYS)], self._numbers(self.values(rows)[asked], asked))
         out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
         out = with_series(out, self._targets(rows))
         constants: dict[str, tuple[Any, pl.DataType]] = {

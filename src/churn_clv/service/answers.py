@@ -110,9 +110,9 @@ def _clean(frame: pl.DataFrame, bundle: Bundle, warnings: _Warnings) -> pl.DataF
         for key, count in frame.filter(again).group_by("customer_id").len().iter_rows():
             warnings.add(key, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
         frame = frame.filter(~again)
-    known = frame["event_type"].is_in(bundle.event_types)
-    if known.all():
+    if {*frame["event_type"].to_list()} <= {*bundle.event_types}:
         return frame
+    known = frame["event_type"].is_in(bundle.event_types)
     strange = frame.filter(~known).group_by("customer_id")
     for key, count, names in strange.agg(pl.len(), names=pl.col("event_type").unique().sort()).iter_rows():
         shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
@@ -171,7 +171,7 @@ def _spread(scored: pl.DataFrame, customers: int) -> Columns:
     row = [last] * customers
     for number, key in enumerate(scored["customer_id"].to_list()):
         row[reading.position(key)] = number
-    columns = ((name, [*scored[name].to_list(), None]) for name in scored.columns)
+    columns = ((column.name, [*column.to_list(), None]) for column in scored.get_columns())
     return {name: [values[number] for number in row] for name, values in columns}
 
 
