@@ -4,8 +4,8 @@
 
 ``--bundle`` is a folder of published bundles (with CURRENT); default: the demo's, else one trained on the simulator.
 ``--scores`` is the table that answers by id; default: the one beside the bundle. Echo and service run side by side on
-ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio on uvloop, answers
-read by httptools: both come with the service). Ratios are of requests a second, the median of the turns.
+ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio on uvloop,
+answers read by httptools: both come with the service). Ratios are of requests a second, the median of the turns.
 """
 
 from __future__ import annotations

@@ -90,6 +90,15 @@ def test_by_columns_as_by_rows(tiny_bundle: Bundle, seed: int) -> None:
         assert here == there
 
 
+def test_a_column_left_out_is_its_own_requests_alone(tiny_bundle: Bundle) -> None:
+    """Purchases, where one request names no types and its neighbour does."""
+    buys = {"customer_id": ["a", "a"], "time": ["2024-05-01", "2024-05-20"], "amount": [5.0, 7.5]}
+    named = buys | {"event_type": ["purchase", "visit"], "channel": ["web", "web"]}
+    asked = [read({"events": events, "cutoff": "2024-06-03"}, tiny_bundle) for events in (buys, named)]
+    alone = [answers.answer([one], tiny_bundle)[0] for one in asked]
+    assert answers.answer(asked, tiny_bundle) == alone and alone[0] != alone[1]
+
+
 def test_an_unreadable_time_is_its_own_requests_alone(tiny_bundle: Bundle) -> None:
     good, bad = bodies(6, 2), {"customers": [{"customer_id": "a", "events": [{"time": "2024-06-01"}, {"time": "x"}]}]}
     asked = [read(body, tiny_bundle) for body in (good[0], bad, good[1])]
@@ -126,8 +135,10 @@ def test_few_and_many_are_one_matrix(monkeypatch: pytest.MonkeyPatch, cutoffs: i
     """Whatever the size, and whether events meet one cutoff or several: the same features to the bit."""
     terms = tiny.definitions()
     frame = tiny.canonical(tiny.plain_log(customers=25, seed=9), terms.rules)
-    days = [TRAINED_THROUGH - dt.timedelta(days=300 * k) for k in range(cutoffs)]
-    pairs = timeline.known_among(frame, timeline.pairs_of(frame["customer_id"].unique(), days))
+    # Each customer's cutoffs lie on days with an event of theirs, which is no longer past.
+    own = frame.group_by("customer_id").agg(cutoff=pl.col("time").dt.date().unique().sort().tail(cutoffs))
+    pairs = timeline.known_among(frame, own.explode("cutoff"))
+    assert (pairs["customer_id"].n_unique() == pairs.height) == (cutoffs == 1)
     few = features.build(timeline.Past(frame, pairs), terms)
     monkeypatch.setattr(_cuts, "FEW", 0)
     past = timeline.Past(frame, pairs)
