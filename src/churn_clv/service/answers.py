@@ -43,7 +43,9 @@ def answer(histories: Sequence[Histories], bundle: Bundle) -> list[bytes | Unacc
         rest = [h for place, h in enumerate(histories) if place not in wrong]
         others = iter(answer(rest, bundle) if rest else [])
         return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
-    frame = arrange(apply_policies(typed.frame, bundle.definitions.rules))
+    frame = apply_policies(typed.frame, bundle.definitions.rules)
+    # No feature sees the order of events; which of two with one id is the first does.
+    frame = arrange(frame) if "event_id" in plain.columns else frame
     cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
     warnings = _Warnings(len(cutoffs))
     if frame.height < plain.height:
