@@ -83,6 +83,10 @@ accuracy: $(LAB) ## measure on every public log and write docs/accuracy.md (abou
 bench-tune: $(LAB) ## time a search of 100 trials on Complete Journey, and what tracking adds (prints, asserts nothing)
 	@$(BIN)/python scripts/bench_tune.py $(BENCH_TUNE)
 
+.PHONY: bench-serving
+bench-serving: $(LAB) ## time the service against an echo of its stack, write build/bench-serving.json (asserts nothing)
+	@$(BIN)/python scripts/bench_serving.py $(BENCH_SERVING)
+
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
 	@$(LOCK) --extra lab --extra sql --group dev -o requirements/dev.txt

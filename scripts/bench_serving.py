@@ -4,8 +4,8 @@
 
 ``--bundle`` is a folder of published bundles (with CURRENT); default: the demo's, else one trained on the simulator.
 ``--scores`` is the table that answers by id; default: the one beside the bundle. Echo and service run side by side on
-ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio, uvloop and
-httptools). Ratios are of requests a second, the median of the turns.
+ports of their own and are asked in turns, by scripts/serving/load.py in a process of its own (asyncio on uvloop,
+answers read by httptools: both come with the service). Ratios are of requests a second, the median of the turns.
 """
 
 from __future__ import annotations
@@ -296,23 +296,23 @@ def _short(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
+def _row(*cells: Any) -> None:
+    print("| " + " | ".join(str(_short(cell)) for cell in cells) + " |")
+
+
 def _show(found: dict[str, Any], detail: dict[str, Any], bundle: Bundle) -> None:
     """The table."""
     print(f"bundle {bundle.version[:16]}: {len(bundle.features)} features, {len(bundle.heads)} heads; "
           f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")  # fmt: skip
-
-    def row(*cells: Any) -> None:
-        print("| " + " | ".join(str(_short(c)) for c in cells) + " |")
-
-    row("path", "of echo", "must", "a second", "p50 ms", "p99 ms", "echo's p99 ms", "CPU ms a request", "of echo's")
-    row(*["---"] * 9)
+    _row("path", "of echo", "must", "a second", "p50 ms", "p99 ms", "echo's p99 ms", "CPU ms a request", "of echo's")
+    _row(*["---"] * 9)
     must = {"by_id": ">= 0.7", "raw_events": ">= 0.3", "bulk": ">= 0.45", "columns": "-"}
     for name, least in must.items():
         one = detail.get(name)
         if one is None:
-            row(name, *["not there"] * 8)
+            _row(name, *["not there"] * 8)
             continue
-        row(name, one["ratio_to_echo"], least, one["per_second"], one["p50_ms"], one["p99_ms"], one["echo_p99_ms"],
+        _row(name, one["ratio_to_echo"], least, one["per_second"], one["p50_ms"], one["p99_ms"], one["echo_p99_ms"],
             one["cpu_ms"], one["cpu_ms"] / one["echo_cpu_ms"])  # fmt: skip
     print(f"bulk: {found['bulk']['customers_per_s']:,.0f} customers a second; "
           f"by columns {detail['columns']['to_rows']:.2f} times the rate of rows")  # fmt: skip

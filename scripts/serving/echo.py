@@ -18,7 +18,7 @@ import bentoml
 from fastapi import FastAPI, Request, Response
 from pydantic_core import to_json
 
-from churn_clv.service.bento import _Gated
+from churn_clv.service.bento import GC_THRESHOLDS, _Gated
 from churn_clv.service.contract import PredictRequest
 from churn_clv.service.desks import READ_AT_ONCE
 from churn_clv.service.replies import PredictResponse
@@ -68,3 +68,4 @@ class Echo:
         """As the service does."""
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)

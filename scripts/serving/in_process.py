@@ -45,7 +45,7 @@ def parts(bundle: Bundle) -> dict[str, Any]:
         "heads_us": {h.target: round(_us(h.predict, rows[h.target]), 1) for h in bundle.heads},
         "trees": {h.target: h.booster.num_trees() for h in bundle.heads},
         "read_ms": round(
-            _us(lambda text: read(PredictRequest.model_validate_json(text), bundle, utc_now()), [body]) / 1e3, 2
+            _us(lambda b: read(PredictRequest.model_validate_json(b), bundle, utc_now()), [body]) / 1e3, 2
         ),
         "answer_ms": round(_us(lambda one: answer([one], bundle), [asked]) / 1e3, 2),
         "answer_of_16_ms": round(_us(lambda one: answer([one] * 16, bundle), [asked]) / 1e3, 2),

@@ -32,16 +32,14 @@ class Connection(asyncio.Protocol):
     def __init__(self, done: Callable[[Connection, int, float], None]) -> None:
         self._done = done
         self._parser: Any = None
-        self._transport: asyncio.Transport | None = None
+        self._transport: Any = None  # uvloop's transports are no asyncio.Transport
         self.since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def send(self, request: bytes, since: float) -> None:
         """Ask; ``since`` is the moment that the answer's time is counted from."""
-        assert self._transport is not None
         self.since, self._parser = since, httptools.HttpResponseParser(self)
         self._transport.write(request)
 

@@ -5,7 +5,7 @@ Everything here looks at one row at a time, so one customer's rows alone give th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +34,8 @@ TIMES = ("time", "known_at")
 MONEY = ("amount", "discount")
 UNITS = ("quantity", "value")
 PURCHASE, RETURN = "purchase", "return"
+# What Polars itself gives the calls of a DataFrame: no pass of its optimizer, which for few rows costs more than they.
+PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
 LIMIT = 9e13  # minor units or thousandths: beyond it a float no longer tells neighbouring cents apart safely
 EXPECTED = {
     "time": "a time from 1900 to 2199 (ISO 8601, or as time_format says)",
@@ -103,10 +105,19 @@ def to_types(
     times = {n: to_local(plain[n], rules.timezone, source_zone, time_format) for n in TIMES if n in plain.columns}
     values = [_value(name, plain.schema.get(name), rules).alias(name) for name in LOG_SCHEMA if name not in times]
     read = plain.select(pl.first().alias("_height"), *values)  # a column of the frame gives literals its height
-    typed = read.with_columns(**{name: local for name, (local, _) in times.items()}).select(*LOG_SCHEMA)
+    typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in LOG_SCHEMA])
     unread = [name for name in plain.columns if typed[name].null_count()]
-    bad = {name: mark for name in unread if (mark := _given(plain[name]) & typed[name].is_null()).any()}
-    return Typed(typed, bad, times["time"][1])
+    return Typed(typed, _bad(plain, typed, unread), times["time"][1])
+
+
+def _bad(plain: pl.DataFrame, typed: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Of some columns those that hold a value that could not be read, and where."""
+    if not names:
+        return {}
+    both = plain[list(names)].hstack([typed[name].alias(f"typed {name}") for name in names])
+    marks = {n: _given(pl.col(n), n, plain.schema[n]) & pl.col(f"typed {n}").is_null() for n in names}
+    wrong = both.select(**{name: mark.any() for name, mark in marks.items()}).row(0, named=True)
+    return {n: both.select(marks[n].alias(n)).to_series() for n in names if wrong[n]}
 
 
 def is_zero() -> pl.Expr:
@@ -121,19 +132,18 @@ def is_negative() -> pl.Expr:
 
 def apply_policies(typed: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Zero and negative purchases by ``rules``; then the signs of returns and discounts."""
+    log = typed.lazy()
     if rules.zero_amount == "drop":
-        typed = typed.filter(~is_zero())
+        log = log.filter(~is_zero())
     if rules.negative_amount == "drop":
-        typed = typed.filter(~is_negative())
+        log = log.filter(~is_negative())
     else:
-        typed = typed.with_columns(
-            event_type=pl.when(is_negative()).then(pl.lit(RETURN)).otherwise(pl.col("event_type"))
-        )
+        log = log.with_columns(event_type=pl.when(is_negative()).then(pl.lit(RETURN)).otherwise(pl.col("event_type")))
     returned = pl.col("event_type") == RETURN
-    return typed.with_columns(
+    return log.with_columns(
         pl.when(returned).then(-pl.col("amount", "quantity").abs()).otherwise(pl.col("amount", "quantity")),
         pl.col("discount").abs(),
-    )
+    ).collect(optimizations=PLAIN)
 
 
 def arrange(log: pl.DataFrame) -> pl.DataFrame:
@@ -200,11 +210,11 @@ def _check_columns(plain: pl.DataFrame) -> None:
         raise UserError(f"event column(s) missing: {', '.join(missing)}. Every event needs {' and '.join(REQUIRED)}.")
 
 
-def _given(values: pl.Series) -> pl.Series:
+def _given(values: pl.Expr, name: str, dtype: pl.DataType) -> pl.Expr:
     """Marks values that must be readable: all of those that no event can do without, else what is not blank."""
-    if values.name in (*REQUIRED, "event_type"):
-        return pl.repeat(True, values.len(), eager=True)
-    if is_text(values.dtype):
+    if name in (*REQUIRED, "event_type"):
+        return pl.lit(True)
+    if is_text(dtype):
         return (values.cast(pl.String).str.strip_chars() != "").fill_null(False)
     return values.is_not_null()
 

@@ -14,6 +14,7 @@ from churn_clv.errors import UserError, nearest
 Read = tuple[pl.Series, pl.Series]
 LOCAL = pl.Datetime("us")
 EARLIEST, LATEST = dt.datetime(1900, 1, 1), dt.datetime(2200, 1, 1)
+_FIRST, _LAST = ((end - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1) for end in (EARLIEST, LATEST))
 _ISO = (
     r"^(?<day>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T](?<clock>[0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?))?"
     r"\s*(?<offset>Z|[+-][0-9]{2}:?[0-9]{2})?$"
@@ -45,8 +46,12 @@ def to_local(values: pl.Series, zone: str, source_zone: str | None = None, time_
     Raises UserError where the type holds no time.
     """
     local, moved = _read(values, zone, source_zone or zone, time_format)
-    outside = ~local.is_between(EARLIEST, LATEST, closed="left")
-    return (local.set(outside, None) if outside.any() else local), moved
+    micros = local.cast(pl.Int64)
+    # In microseconds: Python has no year 0, and asking for the few that lie outside costs more than for the ends.
+    low, high = (end if isinstance(end, int) else None for end in (micros.min(), micros.max()))
+    if low is not None and high is not None and (low < _FIRST or high >= _LAST):
+        local = local.set(~local.is_between(EARLIEST, LATEST, closed="left"), None)
+    return local, moved
 
 
 def _read(values: pl.Series, zone: str, source_zone: str, time_format: str | None) -> Read:
@@ -60,14 +65,14 @@ def _read(values: pl.Series, zone: str, source_zone: str, time_format: str | Non
             return _unmoved(_drop_zone(values, zone))
         return _convert(values.cast(LOCAL), source_zone, zone)
     if dtype == pl.String:
-        return _iso(values.str.strip_chars(), source_zone, zone)
+        return _iso(values, source_zone, zone)
     raise UserError(
         f"time is {dtype}; expected a date, a time or text. For numbers like 20240131 give time_format: '%Y%m%d'."
     )
 
 
 def _unmoved(local: pl.Series) -> Read:
-    return local, pl.repeat(False, local.len(), eager=True)
+    return local, pl.Series([False], dtype=pl.Boolean).new_from_index(0, local.len())
 
 
 def _drop_zone(aware: pl.Series, zone: str) -> pl.Series:
@@ -98,17 +103,25 @@ def _by_format(text: pl.Series, time_format: str, source_zone: str, zone: str) -
 
 def _iso(text: pl.Series, source_zone: str, zone: str) -> Read:
     """ISO 8601, value by value: a date, a local time, or a time with an offset (which may all stand in one column)."""
-    parts = text.str.extract_groups(_ISO).struct.unnest()
-    day, clock, offset = parts["day"], parts["clock"], parts["offset"]
-    seconds = clock.zip_with(clock.str.len_bytes() > len("00:00"), clock + ":00")
-    naive = (day + " " + seconds).str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    # Few calls: each costs as much as hundreds of values, and a request has forty.
+    parts = text.to_frame().select(pl.first().str.strip_chars().str.extract_groups(_ISO)).to_series().struct.unnest()
+    clock, offset = pl.col("clock"), parts["offset"]
+    seconds = pl.when(clock.str.len_bytes() > len("00:00")).then(clock).otherwise(clock + ":00")
+    written = pl.col("day") + " " + seconds
+    # Reading fractions takes four times as long; a 60th second is read only by the way that reads them.
+    fractions = parts.select(clock.str.contains(r"[.]|:60").any()).item()
+    naive, alone = parts.select(
+        naive=written.str.to_datetime(f"%Y-%m-%d %H:%M:%S{'%.f' * fractions}", time_unit="us", strict=False),
+        alone=pl.when(clock.is_null() & pl.col("offset").is_null()).then(
+            pl.col("day").str.to_date("%Y-%m-%d", strict=False).cast(LOCAL)
+        ),
+    ).get_columns()
     local, moved = _convert(naive, source_zone, zone)
     if offset.null_count() < offset.len():
         utc = (naive - _duration(offset)).dt.replace_time_zone("UTC")
         local, moved = local.zip_with(offset.is_null(), _drop_zone(utc, zone)), moved & offset.is_null()
-    alone = clock.is_null() & offset.is_null()
-    if alone.any():
-        local = local.zip_with(~alone, day.str.to_date("%Y-%m-%d", strict=False).cast(LOCAL))
+    if alone.null_count() < alone.len():
+        local = local.zip_with(alone.is_null(), alone)
     return local, moved
 
 

@@ -26,8 +26,8 @@ def build(
     (cutoff, customer_id) (contract K10). A customer without any event before the cutoff is not known and has no
     row. With ``eligible_only``, ineligible customers are dropped before the expensive features are computed.
     """
-    pairs = pairs.sort("cutoff", "customer_id")
     if eligible_only:
+        pairs = pairs.sort("cutoff", "customer_id")
         pairs = with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
     else:
         pairs = timeline.known_among(frame, pairs)
@@ -35,8 +35,9 @@ def build(
     # A config may switch the column off that decides on eligibility.
     found = features.build(timeline.Past(frame, pairs), definitions, (*columns, *({SINCE} - {*columns})))
     eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
-    out = found.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"), *columns)
-    assert out.select("customer_id", "cutoff").equals(pairs)
+    status = found.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"))
+    out = status.hstack(found[list(columns)].get_columns())
+    assert out[["customer_id", "cutoff"]].equals(pairs)
     return out
 
 
@@ -73,16 +74,16 @@ def members(
 
     ``pairs`` may be a matrix of theirs already.
     """
-    past = timeline.Past(frame, pairs.select("customer_id", "cutoff"))
-    built = pairs if {*STATUS} <= {*pairs.columns} else features.build(past, definitions, STATUS)
-    status = built.select("cutoff", *STATUS).with_row_index("row")
+    keys = pairs.select("customer_id", "cutoff")
+    built = {*STATUS} <= {*pairs.columns}
+    more = not built or any(t.has or t.has_not or t.contract for t in targets.values())
+    past = timeline.Past(frame, keys) if more else None
+    status = pairs if built or past is None else features.build(past, definitions, STATUS)
     since, days = map(pl.col, STATUS)
-    return status.select(
-        (population.asked(t, since, days, pl.col("cutoff"), definitions) & _had(past, t) & _covered(past, t)).alias(
-            name
-        )
-        for name, t in targets.items()
-    )
+    who = {name: population.asked(t, since, days, pl.col("cutoff"), definitions) for name, t in targets.items()}
+    if past is not None:
+        who = {name: asked & _had(past, targets[name]) & _covered(past, targets[name]) for name, asked in who.items()}
+    return status[["cutoff", *STATUS]].with_row_index("row").select(**who)
 
 
 def _had(past: timeline.Past, target: config.Target) -> pl.Expr:

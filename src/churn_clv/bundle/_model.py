@@ -175,13 +175,15 @@ class Bundle:
 
     def rows_of(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """The matrix of the known customers among ``pairs`` of a canonical log frame, as ``predict`` takes it."""
-        met = frame.filter(pl.col("event_type").is_in(self.event_types))
+        # Of few events to look costs less than to filter.
+        strange = frame.height > timeline.FEW or not {*frame["event_type"].to_list()} <= {*self.event_types}
+        met = frame.filter(pl.col("event_type").is_in(self.event_types)) if strange else frame
         rows = matrix.build(met, pairs, self.definitions)
         if not self.reference.targets:
             return rows
         asked = {name: self.config.targets[name] for name in self.reference.targets}
         found = matrix.members(met, rows, asked, self.definitions)
-        return rows.hstack(found.rename(lambda name: ASKED + name))
+        return rows.hstack([series.alias(ASKED + series.name) for series in found.get_columns()])
 
     def predict(self, rows: pl.DataFrame, frame: pl.DataFrame | None = None) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
@@ -209,7 +211,7 @@ class Bundle:
         """
         asked = rows["eligible"].to_numpy()
         values = self.values(rows)[asked]
-        out = with_series(rows.select(matrix.KEYS), self._numbers(values, asked))
+        out = with_series(rows[list(matrix.KEYS)], self._numbers(values, asked))
         out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
         out = with_series(out, self._targets(rows) | {VALID: self._ageing.column(rows, out, values, frame)})
         constants: dict[str, tuple[Any, pl.DataType]] = {

@@ -53,7 +53,8 @@ def beyond(
     ]  # fmt: skip
     found: dict[str, Floats] = {}
     if own is not None and rows.height and ORDERS in rows.columns:
-        strata, cutoffs = strata_of(rows["reason"].to_list(), rows[ORDERS].fill_null(0)), rows["cutoff"].to_list()
+        orders = np.nan_to_num(_floats(rows[ORDERS]), nan=0.0)
+        strata, cutoffs = strata_of(rows["reason"].to_list(), orders), rows["cutoff"].to_list()
         active = 1 - _floats(out["churn_probability"])
         for m in clv.active_months:
             found[f"active_probability_{m}m"] = active_probability(own, strata, cutoffs, active, m)
@@ -110,4 +111,4 @@ def _rising(ends: dict[int, Floats], *, upper: bool) -> dict[int, Floats]:
 
 
 def _floats(column: pl.Series) -> Floats:
-    return np.ascontiguousarray(column.fill_null(np.nan).to_numpy())
+    return np.ascontiguousarray(column.to_numpy(), dtype=np.float64)

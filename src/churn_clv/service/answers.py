@@ -50,7 +50,9 @@ def answer(
         others = iter(answer(rest, bundle, check, measures) if rest else [])
         return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
     check()
-    frame = arrange(apply_policies(typed.frame, bundle.definitions.rules))
+    frame = apply_policies(typed.frame, bundle.definitions.rules)
+    # No feature sees the order of events; which of two with one id is the first does.
+    frame = arrange(frame) if "event_id" in plain.columns else frame
     cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
     warnings = _Warnings(len(cutoffs))
     if frame.height < plain.height:
@@ -86,9 +88,9 @@ def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle)
     for h in histories:
         found: dict[str, list[dict[str, Any]]] = {}
         own = reading.keys(pl.int_range(len(out), len(out) + len(h.names), dtype=pl.UInt32, eager=True))
-        if h.request.explain:
+        if h.explain:
             asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
-            found = explain.by_customer(bundle, asked, h.request.explain, h.request.language)
+            found = explain.by_customer(bundle, asked, h.explain, h.language)
         out += [found.get(key) for key in own] if found else [None] * len(h.names)
     return out
 
@@ -145,9 +147,9 @@ def _clean(frame: pl.DataFrame, bundle: Bundle, warnings: _Warnings) -> pl.DataF
         for key, count in frame.filter(again).group_by("customer_id").len().iter_rows():
             warnings.add(key, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
         frame = frame.filter(~again)
-    known = frame["event_type"].is_in(bundle.event_types)
-    if known.all():
+    if {*frame["event_type"].to_list()} <= {*bundle.event_types}:
         return frame
+    known = frame["event_type"].is_in(bundle.event_types)
     strange = frame.filter(~known).group_by("customer_id")
     for key, count, names in strange.agg(pl.len(), names=pl.col("event_type").unique().sort()).iter_rows():
         shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
@@ -208,7 +210,7 @@ def _spread(scored: pl.DataFrame, customers: int) -> Columns:
     row = [last] * customers
     for number, key in enumerate(scored["customer_id"].to_list()):
         row[reading.position(key)] = number
-    columns = ((name, [*scored[name].to_list(), None]) for name in scored.columns)
+    columns = ((column.name, [*column.to_list(), None]) for column in scored.get_columns())
     return {name: [values[number] for number in row] for name, values in columns}
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import bisect
 import datetime as dt
 import itertools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from churn_clv.canonical import LOG_SCHEMA, MONEY, PURCHASE, UNITS
+from churn_clv.explain import DEFAULT
 from churn_clv.service.contract import PredictRequest
 from churn_clv.service.replies import Problem
 
@@ -40,34 +44,47 @@ class Histories:
     """One request: its customers (``names``, ``cutoffs``) and all their events as plain columns (``columns``).
 
     ``owner`` has, for each event, the position of its customer. Columns that are null throughout are left out.
+    ``starts`` tells where each customer's events begin in a request by rows; None for one by columns. ``explain`` is
+    how many reasons are asked for, in ``language``.
     """
 
-    request: PredictRequest
     names: list[str]
     cutoffs: list[dt.date]
-    owner: list[int]
-    columns: dict[str, list[Any]]
+    owner: NDArray[np.int64]
+    columns: dict[str, Sequence[Any]]
+    starts: list[int] | None
+    explain: int = 0
+    language: str = DEFAULT
 
     @property
     def weight(self) -> int:
         """How much work it is: events, and a few for each customer, more for one whose score is to be explained."""
-        return len(self.owner) + (EXPLAINED if self.request.explain else 10) * len(self.names)
+        return len(self.owner) + (EXPLAINED if self.explain else 10) * len(self.names)
 
     def place(self, event: int, column: str) -> Location:
         """Where a value of the table stands in the request."""
-        if self.request.events is not None:
+        if self.starts is None:
             return ("events", column, event)
-        starts = [0, *itertools.accumulate(len(c.events) for c in self.request.customers)]
-        customer = bisect.bisect_right(starts, event) - 1
-        return ("customers", customer, "events", event - starts[customer], column)
+        customer = bisect.bisect_right(self.starts, event) - 1
+        return ("customers", customer, "events", event - self.starts[customer], column)
 
 
 def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories:
     """The request's table. ``now`` (with a zone) is the server's clock. Raises Unacceptable for cutoffs to come."""
     names = request.names
     cutoffs = _cutoffs(request, names, bundle, now)
-    owner, columns = _of_columns(request, names) if request.events is not None else _of_rows(request)
-    return Histories(request, names, cutoffs, owner, {k: v for k, v in columns.items() if v and _any(v)})
+    if request.events is not None:
+        place = {name: i for i, name in enumerate(names)}
+        owner = np.array([place[name] for name in request.events.customer_id], dtype=np.int64)
+        columns, starts = {name: getattr(request.events, name) for name in PLAIN}, None
+    else:
+        counts = [len(c.events) for c in request.customers]
+        owner, starts = np.repeat(np.arange(len(counts)), counts), [*itertools.accumulate(counts, initial=0)]
+        # pydantic keeps a model's values in its dictionary; going there is a fraction of the price of asking the model
+        rows = (vars(event) for customer in request.customers for event in customer.events)
+        columns = dict(zip(PLAIN, zip(*map(operator.itemgetter(*PLAIN), rows), strict=True), strict=False))
+    given = {name: values for name, values in columns.items() if values and values.count(None) < len(values)}
+    return Histories(names, cutoffs, owner, given, starts, request.explain, request.language)
 
 
 def problem(place: Location, message: str, kind: str) -> Problem:
@@ -83,13 +100,13 @@ def table(histories: Sequence[Histories]) -> pl.DataFrame:
     """
     given = [name for name in PLAIN if any(name in h.columns for h in histories)]
     starts = itertools.accumulate((len(h.names) for h in histories), initial=0)
-    owner = [start + place for start, h in zip(starts, histories, strict=False) for place in h.owner]
-    found = {"customer_id": keys(pl.Series(owner, dtype=pl.UInt32))}
+    owner = [h.owner + start for start, h in zip(starts, histories, strict=False)]
+    found = {"customer_id": keys(pl.Series(np.concatenate(owner), dtype=pl.UInt32))}
     for name in given:
         absent = PURCHASE if name == "event_type" else None
-        parts = (h.columns.get(name) or [absent] * len(h.owner) for h in histories)
-        values = [*itertools.chain.from_iterable(parts)]
-        found[name] = pl.Series(name, values, dtype=PLAIN[name], strict=name not in NUMBERS)
+        parts = [h.columns.get(name) or [absent] * len(h.owner) for h in histories]
+        values = parts[0] if len(parts) == 1 else [*itertools.chain.from_iterable(parts)]
+        found[name] = pl.Series(name, values, dtype=PLAIN[name])
     found.setdefault("time", pl.Series([], dtype=pl.String))
     return pl.DataFrame(found)
 
@@ -102,25 +119,6 @@ def keys(positions: pl.Series) -> pl.Series:
 def position(key: str) -> int:
     """The position that a key was made of."""
     return int(key) - FIRST_KEY
-
-
-def _any(values: list[Any]) -> bool:
-    return any(v is not None for v in values)
-
-
-def _of_rows(request: PredictRequest) -> tuple[list[int], dict[str, list[Any]]]:
-    events = [event for customer in request.customers for event in customer.events]
-    owner = [place for place, customer in enumerate(request.customers) for _ in customer.events]
-    # pydantic keeps a model's values in its dictionary; going there is half the price of asking the model
-    rows = [vars(event) for event in events]
-    return owner, {name: [row[name] for row in rows] for name in PLAIN}
-
-
-def _of_columns(request: PredictRequest, names: Sequence[str]) -> tuple[list[int], dict[str, list[Any]]]:
-    assert request.events is not None
-    place = {name: i for i, name in enumerate(names)}
-    columns = {name: getattr(request.events, name) for name in PLAIN}
-    return [place[name] for name in request.events.customer_id], {k: v for k, v in columns.items() if v is not None}
 
 
 def _cutoffs(request: PredictRequest, names: Sequence[str], bundle: Bundle, now: dt.datetime) -> list[dt.date]:

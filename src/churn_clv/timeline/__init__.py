@@ -7,6 +7,7 @@ the day that starts there: past is [.., cutoff), a window is [cutoff - w, cutoff
 """
 
 from churn_clv.timeline._cuts import (
+    FEW,
     Past,
     attributes_at,
     first_event_dates,
@@ -25,6 +26,7 @@ from churn_clv.timeline._plan import FEW_TRAIN_CUTOFFS, Plan, independent, make_
 from churn_clv.timeline._rhythm import gap_quantile, gaps, kaplan_meier, occasion_days
 
 __all__ = [
+    "FEW",
     "FEW_TRAIN_CUTOFFS",
     "PLAN_COLUMNS",
     "Definitions",

@@ -9,6 +9,7 @@ from typing import TypeVar
 import polars as pl
 
 from churn_clv import config, events
+from churn_clv.canonical import PLAIN
 
 
 def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFrame:
@@ -18,10 +19,14 @@ def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFra
     return days.join(ids, how="cross").select("customer_id", "cutoff")
 
 
-# Up to so many events are few: a query's planning costs more than its work, and is done plainly.
+# Up to so many events are few: a query's planning costs more than its work, and is done plainly. Answers are the same:
+# all that crosses rows is exact.
 FEW = 200_000
-# What Polars itself gives the calls of a DataFrame. Answers are the same: all that crosses rows is exact.
-PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
+# How many days before the cutoff, and on which day of the week.
+AGED = (
+    (pl.col("cutoff") - pl.col("day")).dt.total_days().cast(pl.Int32).alias("age_days"),
+    pl.col("day").dt.weekday().alias("weekday"),
+)
 
 
 class Past:
@@ -34,6 +39,17 @@ class Past:
     def __init__(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> None:
         self.pairs = pairs
         self.few = frame.height + pairs.height <= FEW
+        latest = pairs["cutoff"].max() if pairs.height else None
+        late = pl.col("known_at").dt.date()
+        # Where nothing became known late, the day alone says what a cutoff sees, at half the cost.
+        self._seen = ("seen",) if frame["known_at"].count() else ()
+        day = pl.col("time").dt.date()
+        events = frame.lazy().with_columns(day=day, seen=pl.max_horizontal(day, late) if self._seen else day)
+        if self.few and pairs["customer_id"].n_unique() == pairs.height:
+            # One cutoff each: the events meet it at once, instead of once for every question.
+            self._met: pl.DataFrame | None = self.collect(_meet(events, pairs.with_row_index("row").lazy()))
+            return
+        self._met = None
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
         self._pairs = (
@@ -42,15 +58,8 @@ class Past:
             .select("row", "customer", "cutoff")
             .lazy()
         )
-        latest = pairs["cutoff"].max() if pairs.height else None
-        day = pl.col("time").dt.date()
-        late = pl.col("known_at").dt.date()
-        # Where nothing became known late, the day alone says what a cutoff sees, at half the cost.
-        self._seen = ("seen",) if frame["known_at"].count() else ()
         self._events = (
-            frame.lazy()
-            .with_columns(day=day, seen=pl.max_horizontal(day, late))
-            .filter(pl.col("seen") < pl.lit(latest, dtype=pl.Date))
+            events.filter(pl.col("seen") < pl.lit(latest, dtype=pl.Date))
             .join(ids.lazy(), on="customer_id", how="inner")
             .drop("customer_id")
         )
@@ -78,16 +87,15 @@ class Past:
         """
         added = [e.cast(pl.Int64).sum().alias(name) for name, e in (sums or {}).items()]
         highest = [e.max().alias(name) for name, e in (maxima or {}).items()]
+        if self._met is not None:
+            return self._met.lazy().filter(where).group_by("row", "age_days", "weekday", *keys).agg(*added, *highest)
         rows = (
             self._events.filter(where)
             .group_by("customer", "day", *self._seen, *keys)
             .agg(*added, *highest)
             .join(self._pairs, on="customer", how="inner")
             .filter(pl.col(self._seen[0] if self._seen else "day") < pl.col("cutoff"))
-            .with_columns(
-                age_days=(pl.col("cutoff") - pl.col("day")).dt.total_days().cast(pl.Int32),
-                weekday=pl.col("day").dt.weekday(),
-            )
+            .with_columns(*AGED)
             .drop("customer", "cutoff", "day", *self._seen)
         )
         if not self._seen:
@@ -96,6 +104,12 @@ class Past:
         return rows.group_by("row", "age_days", "weekday", *keys).agg(
             *(pl.col(name).sum() for name in (sums or {})), *(pl.col(name).max() for name in (maxima or {}))
         )
+
+
+def _meet(events: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
+    """The events that are past at the one cutoff of their customer, with the pair's ``row``."""
+    met = events.join(pairs, on="customer_id", how="inner").filter(pl.col("seen") < pl.col("cutoff"))
+    return met.with_columns(*AGED).drop("customer_id", "cutoff", "day", "seen")
 
 
 def future(
