@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -85,13 +85,18 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, section: dict[str, Any], env: dict[str, str] | None = None) -> Iterator[Served]:
-    """A service on a free port of loopback with the section `service` given; killed at the end, whatever happened."""
+def serving(
+    folder: Path, section: dict[str, Any], env: dict[str, str] | None = None, within: Sequence[str] = ()
+) -> Iterator[Served]:
+    """A service on a free port of loopback with the section `service` given; killed at the end, whatever happened.
+
+    ``within`` is a command that runs it, such as one that takes rights away.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log, bundles = folder / "log", folder / "bundles"
-    command = [sys.executable, "-c", CODE, "127.0.0.1", str(port), str(bundles), json.dumps(section)]
+    command = [*within, sys.executable, "-c", CODE, "127.0.0.1", str(port), str(bundles), json.dumps(section)]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command, cwd=folder, env=os.environ | {"BENTOML_HOME": str(folder / "bentoml")} | (env or {}),

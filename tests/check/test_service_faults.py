@@ -52,8 +52,9 @@ def served(tmp_path_factory: pytest.TempPathFactory, folders: list[Path]) -> Ite
 @pytest.fixture(scope="module")
 def offline(folders: list[Path]) -> dict[str, float]:
     """Each version's own score of the example, without any service."""
-    rows = [{"customer_id": c["customer_id"], **event} for c in EXAMPLE["customers"] for event in c["events"]]
-    log = pl.DataFrame(rows, infer_schema_length=None).drop("quantity").with_columns(quantity=pl.lit(None, pl.Float64))
+    plain = {"event_type": "purchase"}
+    rows = [plain | {"customer_id": c["customer_id"]} | e for c in EXAMPLE["customers"] for e in c["events"]]
+    log = pl.DataFrame(rows, infer_schema_length=None)
     out = {}
     for folder in folders:
         loaded = bundle.load_bundle(folder)
@@ -183,7 +184,7 @@ MUTANTS = (cut, drop_byte, zeros, swap_lines, flip, leaf)
 def test_forged_boosters_never_end_the_worker(
     served: Served, folders: list[Path], tmp_path: Path, offline: dict[str, float], each: int
 ) -> None:
-    """F5: matched manifests, so that only loading shows it. Refused and told, or harmless: then the same scores."""
+    """F5: the manifests match, so only loading shows it. Refused and told; or harmless, with the same scores."""
     good = publish.publish(folders[0], served.bundles)
     served.wait("/model", 200, f'"version":"{good}"')
     worker, met = served.worker(), Counter[str]()

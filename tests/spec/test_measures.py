@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
+from pathlib import Path
 
+import polars as pl
 from prometheus_client.parser import text_string_to_metric_families
 from tiny import Client
 
+from churn_clv import bundle
+from churn_clv.service import call as calls
+from churn_clv.service.app import create_app
 from churn_clv.service.asgi import Receive, Scope, Send
+from churn_clv.service.contract import EXAMPLE
+from churn_clv.service.deadline import Deadline
 from churn_clv.service.gate import Gate
+from churn_clv.service.guards import Guards
+from churn_clv.service.holder import Holder, Loaded
 from churn_clv.service.measures import Histogram, Measures
 
 STATE = {"version": "f" * 64, "dataset": "shop", "horizon_days": 28, "loaded_seconds": 5.0, "unseen_seconds": 1.0,
@@ -106,3 +116,49 @@ def test_features_told_one_by_one_have_a_bound() -> None:
     for k in range(3_000):
         measures.features({f"f{k}": 1}, 1)
     assert len(re.findall("churn_clv_feature_nulls_total{", measures.page().decode())) == 1_000
+
+
+# --- the application tells them -------------------------------------------------------------------
+def loaded(tiny_bundle: bundle.Bundle) -> Holder:
+    held = Holder(Path("nowhere"))
+    held.loaded = Loaded(tiny_bundle, dt.datetime.now(dt.UTC))
+    return held
+
+
+def test_an_answer_is_told_with_the_nulls_of_its_own_matrix(tiny_bundle: bundle.Bundle) -> None:
+    measures = Measures()
+    client = Client(create_app(loaded(tiny_bundle), measures=measures))
+    unknown = {"customer_id": "nobody", "events": []}
+    answer = client.post("/predict", {"customers": [*EXAMPLE["customers"], unknown]})
+    one, other = answer.json()["predictions"]
+    assert (one["eligible"], other["reason"]) == (True, "unknown")
+    found = values(measures)
+    assert (
+        found["churn_clv_customers_total{outcome=eligible}"] == found["churn_clv_customers_total{outcome=unknown}"] == 1
+    )
+    assert found["churn_clv_churn_probability_sum"] == one["churn_probability"]
+    assert found["churn_clv_expected_spend_sum"] == one["expected_spend"]
+    plain = [{"event_type": "purchase", "customer_id": "c"} | event for event in EXAMPLE["customers"][0]["events"]]
+    frame = tiny_bundle._log(pl.DataFrame(plain, infer_schema_length=None))
+    rows = tiny_bundle.rows_of(frame, pl.DataFrame({"customer_id": ["c"], "cutoff": [dt.date(2024, 6, 1)]}))
+    nulls = {name: rows[name].null_count() for name in tiny_bundle.features}
+    assert found["churn_clv_feature_rows_total"] == 1 and 0 < sum(nulls.values()) < len(nulls)
+    assert {name: found.get(f"churn_clv_feature_nulls_total{{feature={name}}}", 0) for name in nulls} == nulls
+
+
+def test_an_answer_past_its_deadline_is_504_and_not_told(tiny_bundle: bundle.Bundle) -> None:
+    """The deadline passes while the request waits; nothing is worked out for it."""
+    measures = Measures()
+    app = create_app(loaded(tiny_bundle), measures=measures)
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/predict":
+            calls.of(scope).deadline = Deadline(0.0)
+        await app(scope, receive, send)
+
+    gate = Gate(late, frozenset({"/predict"}), frozenset({"/predict"}), 10_000, Guards(), measures)
+    answer = Client(gate).post("/predict", EXAMPLE)
+    assert answer.status_code == 504 and "took too long" in answer.json()["detail"]
+    found = values(measures)
+    assert found["churn_clv_feature_rows_total"] == 0 == found["churn_clv_churn_probability_count"]
+    assert found["churn_clv_requests_total{route=/predict,status=504}"] == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -30,9 +30,6 @@ from churn_clv.service.replies import (
     Problems,
     RefusedBundle,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Clock = Callable[[], dt.datetime]
 

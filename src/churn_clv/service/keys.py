@@ -69,7 +69,8 @@ def add(path: Path, line: str) -> None:
             file.write(f"{before.rstrip()}\n{line}\n".lstrip())
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(draft, path.stat().st_mode & 0o777 if before else 0o600)
+        # Sums of random keys tell nothing, and the service may run as another user.
+        os.chmod(draft, path.stat().st_mode & 0o777 if path.exists() else 0o644)
         os.replace(draft, path)
     finally:
         Path(draft).unlink(missing_ok=True)

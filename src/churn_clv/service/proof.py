@@ -8,6 +8,7 @@ recomputes the golden customers; only then does the worker load the same files.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import json
 import os
@@ -105,7 +106,8 @@ def remember(seen: object) -> None:
     """These files were loaded, by a worker itself and not only by the process that tried them."""
     place = _place(seen)
     if place is not None:
-        place.touch()
+        with contextlib.suppress(OSError):
+            place.touch()
 
 
 def _place(seen: object) -> Path | None:

@@ -95,6 +95,8 @@ def check(settings: Service, host: str) -> None:
     if not is_loopback(host) or settings.require_key:
         if settings.keys and not Path(settings.keys).is_file():
             raise UserError(f"service.keys: there is no file {settings.keys}. Make it: churn-clv key NAME --to FILE.")
+        if settings.keys and not os.access(settings.keys, os.R_OK):
+            raise UserError(f"service.keys: {settings.keys} cannot be read by this user. Run `chmod a+r` on it.")
         if not len(keys_of(settings)):
             raise UserError(
                 "the service asks for API keys and knows none. Make one with `churn-clv key NAME --to keys.txt` and "
