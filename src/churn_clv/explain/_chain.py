@@ -61,7 +61,9 @@ def score(head: Head, usual: Usual, values: Floats) -> Step:
 
 def totals(parts: Floats) -> Floats:
     """The sum over columns (rows,): one after the other, so that one row comes out as in a batch to the bit."""
-    return np.add.accumulate(parts, axis=0)[-1]  # a plain sum adds the columns of a single row in another order
+    return np.asarray(
+        np.add.accumulate(parts, axis=0)[-1]
+    )  # a plain sum adds the columns of a single row in another order
 
 
 def _hazard(head: Head, usual: Usual, values: Floats) -> Step:
