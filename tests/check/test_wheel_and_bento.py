@@ -195,8 +195,9 @@ def test_the_bento_is_not_ready_without_a_bundle_and_equals_batch_with_one(servi
 
     publish.publish(trained.folder, service.bundles)
     service.wait("/readyz", 200, 60)
-    code, answer = service.status("/predict", request)
+    code, answer = service.status("/predict", request | {"explain": 2, "language": "zh"})
     assert code == 200, answer
+    assert all(len(row["reasons"]) == 2 for row in answer["predictions"] if row["eligible"])  # the phrases are in it
 
     batch = trained.bundle.score(trained.raw, trained.cutoff)
     assert isinstance(batch, pl.DataFrame)
@@ -244,5 +245,9 @@ def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_
     assert text == (clone / "configs" / "default.yaml").read_text(encoding="utf-8")
     searched = (tmp_path / "site" / "churn_clv" / "search.yaml").read_text(encoding="utf-8")
     assert searched == (clone / "configs" / "search.yaml").read_text(encoding="utf-8")
+    assert {p.name for p in (tmp_path / "site" / "churn_clv" / "explain" / "phrases").iterdir()} == {
+        "en.yaml",
+        "zh.yaml",
+    }
     shown = run(clean.bin / "python", "-m", "churn_clv.cli", "--help", env=env, cwd=tmp_path)
     assert {"init", "check", "plan", "train", "publish", "score", "serve"} <= set(shown.split())

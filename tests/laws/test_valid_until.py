@@ -50,8 +50,8 @@ def without_money(own: Bundle) -> Bundle:
 
 
 def young(own: Bundle) -> Bundle:
-    """A log that began 20 days before the first of the cutoffs, of which 28 are wanted."""
-    starts = dict.fromkeys(tiny.TYPES, TRAINED_THROUGH - 20 * DAY)
+    """A log that began two days before the end of training, and 28 are wanted."""
+    starts = dict.fromkeys(tiny.TYPES, TRAINED_THROUGH - 2 * DAY)
     return dataclasses.replace(own, definitions=own.definitions.model_copy(update={"starts": starts}))
 
 
@@ -104,6 +104,20 @@ def test_trees_alone_hold_for_days(tiny_bundle: Bundle) -> None:
     assert ahead.min() == 1 and (ahead > 1).sum() > 3
     without_log = own.predict(own.rows_of(log, told.select("customer_id", "cutoff")))
     assert set(without_log[VALID]) == {TRAINED_THROUGH + DAY}  # never later than the first day it may move
+
+
+def test_a_matrix_without_the_silence_is_looked_at_day_by_day(tiny_bundle: Bundle) -> None:
+    """Who is too young a customer of the log lapses by a silence that the features need not hold."""
+    own = young(tiny_bundle)
+    log = canonical(histories(3), own.definitions.rules)
+    rows = own.rows_of(log, timeline.pairs_of(log["customer_id"].unique(), [TRAINED_THROUGH]))
+    scored = own.predict(rows, log)
+    short = rows.filter(pl.col("reason") == "history_too_short").drop("days_since_last_purchase")
+    told = scored.filter(pl.col("reason") == "history_too_short")
+    none = own.values(rows.head(0))
+    assert own._ageing.column(short, told, none, log).to_list() == told[VALID].to_list()
+    assert own._ageing.column(short, told, none, None).to_list() == [TRAINED_THROUGH + DAY] * short.height
+    assert told[VALID].n_unique() > 2
 
 
 def test_nobody_known_is_no_row(tiny_bundle: Bundle) -> None:

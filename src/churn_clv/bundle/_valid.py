@@ -95,10 +95,11 @@ class Ageing:
         if not short.any():
             return np.asarray(short)
         terms = self.bundle.definitions
+        if LAST not in rows.columns:
+            found[short] = cutoffs[short] + 1.0
+            return np.asarray(short)
         enough = np.maximum(_number(terms.purchases_start + DAY * terms.min_history_days), cutoffs[short] + 1.0)
         found[short] = np.fmin(found[short], enough)
-        if LAST not in rows.columns:
-            return np.asarray(short)
         lapse = cutoffs[short] + (terms.active_within_days + 1.0) - rows[LAST].to_numpy()[short]
         found[short] = np.fmin(found[short], lapse)
         return np.zeros_like(short)

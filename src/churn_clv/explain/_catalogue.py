@@ -214,9 +214,14 @@ ENTRIES = (
 
 def meanings(definitions: Definitions) -> dict[str, Meaning]:
     """What is known of every feature of the definitions, in the matrix's order; KeyError where no entry fits one."""
+    return named(features.names(definitions), definitions)
+
+
+def named(names: tuple[str, ...], definitions: Definitions) -> dict[str, Meaning]:
+    """The same for the definitions' features ``names``, which take milliseconds to work out."""
     kinds = tuple(re.sub(r"\W+", "_", t.lower()).strip("_") for t in definitions.event_types if t not in OWN_KINDS)
     targets = tuple({**definitions.watched, **definitions.contracts})
-    return _meanings(features.names(definitions), kinds, targets)
+    return _meanings(names, kinds, targets)
 
 
 @lru_cache(maxsize=32)

@@ -61,10 +61,9 @@ def score(head: Head, usual: Usual, values: Floats) -> Step:
 
 def totals(parts: Floats) -> Floats:
     """The sum over columns (rows,): one after the other, so that one row comes out as in a batch to the bit."""
-    total = np.zeros(parts.shape[1])
-    for column in parts:
-        total += column
-    return total
+    return np.asarray(
+        np.add.accumulate(parts, axis=0)[-1]
+    )  # a plain sum adds the columns of a single row in another order
 
 
 def _hazard(head: Head, usual: Usual, values: Floats) -> Step:
@@ -145,10 +144,12 @@ def _linear(pool: Pool, usual: Usual, values: Floats) -> Step:
     """The logistic regression's log-odds: its terms less their means."""
     assert pool.linear is not None
     parts, base = np.zeros((values.shape[1], len(values))), pool.linear.intercept
+    value = np.full(len(values), pool.linear.intercept)
     for place, term in pool.linear.terms(values):
         parts[place] = term - usual.linear[place]
         base += usual.linear[place]
-    return Step(pool.linear.margin(values), base, parts)
+        value += term
+    return Step(value, base, parts)
 
 
 def _renewal(renewal: Renewal, usual: Usual, values: Floats, columns: Sequence[str], days: int, own: Step) -> Step:
@@ -161,11 +162,10 @@ def _renewal(renewal: Renewal, usual: Usual, values: Floats, columns: Sequence[s
     median = [usual.medians[place] for place in places]
     usually = [np.full(len(values), 1.0 if m is None else m) for m in median]
 
-    def chance(mine: frozenset[int]) -> Floats:
-        mixed = np.column_stack([theirs[i] if i in mine else usually[i] for i in range(len(INPUTS))])
-        return np.asarray(renewal.curve(mixed, INPUTS, [days])[0])
-
-    known = {mine: chance(mine) for mine in _subsets(range(len(INPUTS)))}
+    sets = list(_subsets(range(len(INPUTS))))
+    mixed = [np.concatenate([(theirs if i in mine else usually)[i] for mine in sets]) for i in range(len(INPUTS))]
+    chances = renewal.curve(np.column_stack(mixed), INPUTS, [days])[0].reshape(len(sets), len(values))
+    known = dict(zip(sets, chances, strict=True))
     base, full = known[frozenset()], known[frozenset(range(len(INPUTS)))]
     parts = np.zeros((values.shape[1], len(values)))
     unknown = np.isnan(full)

@@ -12,7 +12,7 @@ import numpy as np
 from churn_clv.bundle import Bundle
 from churn_clv.errors import UserError
 from churn_clv.explain import _chain
-from churn_clv.explain._catalogue import Earlier, Meaning, meanings
+from churn_clv.explain._catalogue import Earlier, Meaning, named
 from churn_clv.explain._words import DEFAULT, Phrases, phrases
 from churn_clv.models.predict import Floats
 
@@ -72,7 +72,7 @@ def of_rows(bundle: Bundle, values: Floats, k: int, language: str = DEFAULT) -> 
     if not len(values):
         return []
     words, found = phrases(language), contributions(bundle, values)
-    known = meanings(bundle.definitions)
+    known = named(bundle.features, bundle.definitions)
     groups = _groups(tuple(known[name].group for name in bundle.core_features))
     summed = np.stack([_chain.totals(found.parts[list(places)]) for places in groups])
     size = _chain.totals(np.abs(summed))

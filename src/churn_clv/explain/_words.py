@@ -77,6 +77,7 @@ def plain(number: float) -> str:
     return "0" if shown == "-0" else shown
 
 
+@cache
 def languages() -> tuple[str, ...]:
     """The languages that reasons can be given in."""
     files = resources.files("churn_clv.explain").joinpath("phrases").iterdir()
