@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import http.client
+import importlib.util
 import json
 import os
 import signal
@@ -30,6 +31,7 @@ from churn_clv.service import serve
 from churn_clv.service.contract import EXAMPLE
 
 START_SECONDS = 120  # several test processes may share two cores; alone it takes about five
+ROOT = Path(__file__).parents[2]
 CANARY = "jane.canary@example.com"
 LAB = ("mlflow", "optuna", "sklearn", "pandas", "pyarrow", "matplotlib")
 
@@ -128,6 +130,22 @@ def test_a_published_bundle_is_taken_without_a_restart_and_answers_as_batch_does
     here = {p["customer_id"]: {name: p[name] for name in columns} for p in server.predict(body)}
     assert {name: row for name, row in here.items() if row["reason"] != "unknown"} == there
     assert any(row["eligible"] for row in there.values())
+
+
+def test_the_client_of_the_docs_asks_and_is_told_why_not(server: Server) -> None:
+    spec = importlib.util.spec_from_file_location("client", ROOT / "docs" / "client.py")
+    assert spec is not None and spec.loader is not None
+    there = importlib.util.module_from_spec(spec)
+    sys.modules["client"] = there  # its dataclass looks itself up
+    spec.loader.exec_module(there)
+    client = there.Client(f"http://127.0.0.1:{server.port}")
+    [found] = client.predict(EXAMPLE["customers"], explain=2)
+    assert found["eligible"] and 0 < found["churn_probability"] < 1 and len(found["reasons"]) == 2
+    assert found["score_valid_until"] > found["cutoff"]
+    missing = set(there.Prediction.__annotations__) - found.keys()
+    assert not missing
+    with pytest.raises(there.Refused, match=r"422.*future_cutoff"):
+        client.predict([EXAMPLE["customers"][0] | {"cutoff": "2999-01-01"}])
 
 
 def test_the_default_cutoff_is_the_latest_midnight_there(server: Server) -> None:
