@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import hashlib
 import hmac
+import json
 import logging
 import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from churn_clv import cli
 from churn_clv.errors import UserError
 from churn_clv.service import keys
 from churn_clv.service.keys import Keys
@@ -130,3 +133,16 @@ def test_a_name_is_added_once(tmp_path: Path) -> None:
         keys.add(tmp_path / "deep" / "keys.txt", keys.make("shop")[1])
     assert (tmp_path / "deep" / "keys.txt").read_text() == f"{LINE}\n"
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["keys.txt"]
+
+
+def test_the_command_shows_the_key_once_and_keeps_its_sum(tmp_path: Path) -> None:
+    path = tmp_path / "keys.txt"
+    said = CliRunner().invoke(cli.app, ["key", "shop", "--file", str(path), "--json"])
+    assert said.exit_code == 0, said.output
+    told = json.loads(said.stdout)
+    assert asked(Keys(path), ("x-api-key", told["key"])) == "shop"
+    assert told["key"] not in path.read_text() and told["line"] in path.read_text()
+    shown = CliRunner().invoke(cli.app, ["key", "crm"])
+    line = next(word for word in shown.stdout.split() if word.startswith("crm:"))
+    key = next(word for word in shown.stdout.split() if word.startswith(keys.PREFIX))
+    assert asked(Keys(given=line), ("x-api-key", key)) == "crm" and len(path.read_text().splitlines()) == 1
