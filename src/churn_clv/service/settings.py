@@ -1,7 +1,8 @@
 """How the service was told to run: the config's section `service`, in one variable of the environment.
 
 ``churn-clv serve`` sets it; who starts BentoML directly (a container) writes the same keys, as YAML or JSON:
-``CHURN_CLV_SERVICE='{keys: /run/keys, rate_per_second: 100}'``. ``CHURN_CLV_KEYS`` may hold the keys' lines themselves.
+``CHURN_CLV_SERVICE='{keys: /run/keys, rate_per_second: 100}'``. ``CHURN_CLV_KEYS`` holds the keys' lines, or
+names their file.
 """
 
 from __future__ import annotations
@@ -72,8 +73,20 @@ def bound_to() -> str | None:
 
 
 def keys_of(settings: Service) -> Keys:
-    """The keys of the file and of the environment."""
-    return Keys(Path(settings.keys) if settings.keys else None, os.environ.get(api_keys.VARIABLE, ""))
+    """The keys of the file and of the environment, whose variable holds lines, or names the file instead."""
+    given = os.environ.get(api_keys.VARIABLE, "").strip()
+    path = _key_file(settings)
+    return Keys(Path(path) if path else None, "" if _is_path(given) else given)
+
+
+def _key_file(settings: Service) -> str | None:
+    given = os.environ.get(api_keys.VARIABLE, "").strip()
+    return given if _is_path(given) else settings.keys
+
+
+def _is_path(given: str) -> bool:
+    """Lines hold sums behind colons; a path holds a slash, which no line does."""
+    return "/" in given
 
 
 def asks_for_keys(settings: Service, host: str | None) -> bool:
@@ -93,13 +106,14 @@ def check(settings: Service, host: str) -> None:
             f"require_key out, or use host 127.0.0.1."
         )
     if not is_loopback(host) or settings.require_key:
-        if settings.keys and not Path(settings.keys).is_file():
-            raise UserError(f"service.keys: there is no file {settings.keys}. Make it: churn-clv key NAME --to FILE.")
-        if settings.keys and not os.access(settings.keys, os.R_OK):
-            raise UserError(f"service.keys: {settings.keys} cannot be read by this user. Run `chmod a+r` on it.")
+        path = _key_file(settings)
+        if path and not Path(path).is_file():
+            raise UserError(f"there is no file of API keys at {path}. Make it: churn-clv key NAME --file {path}")
+        if path and not os.access(path, os.R_OK):
+            raise UserError(f"the file of API keys {path} cannot be read by the user who runs this: chmod a+r {path}")
         if not len(keys_of(settings)):
             raise UserError(
-                "the service asks for API keys and knows none. Make one with `churn-clv key NAME --to keys.txt` and "
+                "the service asks for API keys and knows none. Make one with `churn-clv key NAME --file keys.txt` and "
                 "set service.keys to that file."
             )
 
