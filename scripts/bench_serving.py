@@ -147,8 +147,7 @@ class Bench:
         told = json.loads(done.stdout)
         if not told["requests"]:
             raise SystemExit(f"no request to {path} was answered: {told}")
-        whole = 1 + 1 / asked["seconds"] if "clients" in asked else 1  # the warm-up is not counted as requests
-        return told, (server.cpu_s() - before) * 1000 / (told["requests"] * whole)
+        return told, (server.cpu_s() - before) * 1000 / told["with_warm_up"]
 
 
 def _arguments() -> argparse.Namespace:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import sys
 import time
 from collections import Counter, deque
@@ -73,12 +74,16 @@ class Load:
         self.statuses: Counter[int] = Counter()
         self.times: list[float] = []
         self.began = self.ends = 0.0
+        self.all, self.first, self.last = 0, math.inf, 0.0
 
     def note(self, status: int, since: float) -> None:
         """Count an answer, once the warm-up is over."""
+        self.all += 1
         if since >= self.began:
+            self.last = time.perf_counter()
+            self.first = min(self.first, since)
             self.statuses[status] += 1
-            self.times.append(time.perf_counter() - since)
+            self.times.append(self.last - since)
 
     async def connect(self, done: Callable[[Connection, int, float], None]) -> Connection:
         """A new connection."""
@@ -106,7 +111,6 @@ class Load:
         for connection in connections:
             connection.send(next(self._requests), time.perf_counter())
         await over.wait()
-        self.ends = time.perf_counter()
 
     async def open(self, rate: float, seconds: float) -> None:
         """So many requests a second, evenly, on as many connections as it takes."""
@@ -155,9 +159,10 @@ class Load:
 
         return {
             "requests": len(ordered),
+            "with_warm_up": self.all,
             "failed": sum(self.statuses.values()) - good,
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
-            "per_second": good / (self.ends - self.began),
+            "per_second": good / (self.last - self.first) if ordered else 0.0,
             "p50_ms": at(0.5), "p99_ms": at(0.99), "p999_ms": at(0.999), "max_ms": at(1.0),
         }  # fmt: skip
 

@@ -99,7 +99,7 @@ class Head:
         if self.kind == "hazard":
             return np.asarray(self.curve(values)[-1])
         if self.kind == "event":
-            own = np.clip(sigmoid(self.margin(values)), CERTAIN, 1 - CERTAIN)
+            own = clipped(sigmoid(self.margin(values)), CERTAIN, 1 - CERTAIN)
             if self.pool is not None:
                 own = self.pool.mixed(own, values, self.columns, self.horizon_days)
             return mapped(own, self.intercept, self.slope)
@@ -182,24 +182,24 @@ def survival(margins: Floats) -> Floats:
     stay = sigmoid(-margins)
     for part in range(1, len(stay)):
         stay[part] *= stay[part - 1]
-    return np.clip(stay, CERTAIN, 1 - CERTAIN)
+    return clipped(stay, CERTAIN, 1 - CERTAIN)
 
 
 def averaged(survived: Floats, margin: Floats) -> Floats:
     """The mean of a P(no purchase in the horizon) and of another given as log-odds; (rows,)."""
-    return np.clip((survived + sigmoid(margin)) / 2, CERTAIN, 1 - CERTAIN)
+    return clipped((survived + sigmoid(margin)) / 2, CERTAIN, 1 - CERTAIN)
 
 
 def pooled(own: Floats, said: Floats, said_share: float, given: Floats, given_share: float) -> Floats:
     """Weighted mean of three probabilities (rows,); where ``given`` is NaN its share is that of ``own``."""
     known = np.where(np.isnan(given), own, given)
     mean = (1 - said_share - given_share) * own + said_share * said + given_share * known
-    return np.clip(mean, CERTAIN, 1 - CERTAIN)
+    return clipped(mean, CERTAIN, 1 - CERTAIN)
 
 
 def mapped(probability: Floats, intercept: float, slope: float) -> Floats:
     """sigmoid(intercept + slope * logit) of probabilities (rows,): the calibration map."""
-    return np.clip(sigmoid(intercept + slope * logit(probability)), CERTAIN, 1 - CERTAIN)
+    return clipped(sigmoid(intercept + slope * logit(probability)), CERTAIN, 1 - CERTAIN)
 
 
 def through(curve: Floats, last: Floats) -> Floats:
@@ -211,7 +211,7 @@ def through(curve: Floats, last: Floats) -> Floats:
     out[-1] = last
     power = np.log(last) / np.log(curve[-1])
     for part in range(len(curve) - 1):
-        out[part] = np.clip(np.exp(power * np.log(curve[part])), last, 1 - CERTAIN)
+        out[part] = clipped(np.exp(power * np.log(curve[part])), last, 1 - CERTAIN)
     return out
 
 
@@ -228,7 +228,7 @@ def within(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
     start, before = (edges[place - 1], curve[place - 1]) if place else (0, np.ones_like(curve[0]))
     share = (days - start) / (edges[place] - start)
     found = np.exp(np.log(before) + share * (np.log(curve[place]) - np.log(before)))
-    return np.asarray(np.clip(found, curve[place], before))
+    return clipped(found, curve[place], before)
 
 
 def beyond(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
@@ -239,6 +239,11 @@ def beyond(curve: Floats, edges: tuple[int, ...], days: int) -> Floats:
     if days <= edges[-1]:
         raise ValueError(f"{days} days do not lie beyond the horizon of {edges[-1]}")
     return np.asarray(np.exp(np.log(curve[-1]) * (days / edges[-1])))
+
+
+def clipped(values: Floats, low: float | Floats, high: float | Floats) -> Floats:
+    """``np.clip`` to the bit (NaN stays) at a third of its price for one row."""
+    return np.asarray(np.minimum(np.maximum(values, low), high))
 
 
 def logit(p: Floats) -> Floats:

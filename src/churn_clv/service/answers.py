@@ -56,7 +56,7 @@ def answer(
     cutoffs = [cutoff for h in histories for cutoff in h.cutoffs]
     warnings = _Warnings(len(cutoffs))
     if frame.height < plain.height:
-        _count_dropped(plain, frame, warnings)
+        _count_dropped(typed.frame, frame, warnings)
     frame = _clean(frame, bundle, warnings)
     pairs = pl.DataFrame({"customer_id": reading.keys(pl.int_range(len(cutoffs), dtype=pl.UInt32, eager=True)),
                           "cutoff": pl.Series(cutoffs, dtype=pl.Date)})  # fmt: skip
@@ -131,11 +131,11 @@ def _refused(typed: Typed, bundle: Bundle) -> Iterator[tuple[str, pl.Series, str
             yield "amount", marked, what, "value_error"
 
 
-def _count_dropped(plain: pl.DataFrame, frame: pl.DataFrame, warnings: _Warnings) -> None:
+def _count_dropped(sent: pl.DataFrame, frame: pl.DataFrame, warnings: _Warnings) -> None:
     """Events that the log's policies for purchases of nothing or less left out, as they did in training."""
     kept = dict(frame.group_by("customer_id").len().iter_rows())
-    for key, sent in plain.group_by("customer_id").len().iter_rows():
-        if dropped := sent - kept.get(key, 0):
+    for key, count in sent.group_by("customer_id").len().iter_rows():
+        if dropped := count - kept.get(key, 0):
             detail = "Purchases of nothing, or of less, were left out, as they were in training."
             warnings.add(key, "dropped_by_policy", dropped, detail)
 

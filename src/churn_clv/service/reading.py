@@ -27,6 +27,8 @@ Location = tuple[str | int, ...]
 # The plain columns of a request: ids and times are text, everything else is a number.
 NUMBERS = (*MONEY, *UNITS)
 PLAIN = {name: pl.Float64() if name in NUMBERS else pl.String() for name in LOG_SCHEMA if name != "customer_id"}
+# Text that no feature and no predicate sees; text is never unreadable, so that this column need not be read at all.
+UNSEEN = "order_id"
 FIRST_KEY = 1_000_000_000
 EXPLAINED = 400  # the weight of a customer whose score is explained
 
@@ -83,7 +85,8 @@ def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories
         # pydantic keeps a model's values in its dictionary; going there is a fraction of the price of asking the model
         rows = (vars(event) for customer in request.customers for event in customer.events)
         columns = dict(zip(PLAIN, zip(*map(operator.itemgetter(*PLAIN), rows), strict=True), strict=False))
-    given = {name: values for name, values in columns.items() if values and values.count(None) < len(values)}
+    given = {name: values for name, values in columns.items()
+             if values and name != UNSEEN and values.count(None) < len(values)}  # fmt: skip
     return Histories(names, cutoffs, owner, given, starts, request.explain, request.language)
 
 
@@ -101,7 +104,7 @@ def table(histories: Sequence[Histories]) -> pl.DataFrame:
     given = [name for name in PLAIN if any(name in h.columns for h in histories)]
     starts = itertools.accumulate((len(h.names) for h in histories), initial=0)
     owner = [h.owner + start for start, h in zip(starts, histories, strict=False)]
-    found = {"customer_id": keys(pl.Series(np.concatenate(owner), dtype=pl.UInt32))}
+    found = {"customer_id": pl.Series(np.concatenate(owner) + FIRST_KEY)}  # the log's converter makes it text
     for name in given:
         absent = PURCHASE if name == "event_type" else None
         parts = [h.columns.get(name) or [absent] * len(h.owner) for h in histories]

@@ -45,11 +45,11 @@ class Past:
         self._seen = ("seen",) if frame["known_at"].count() else ()
         day = pl.col("time").dt.date()
         events = frame.lazy().with_columns(day=day, seen=pl.max_horizontal(day, late) if self._seen else day)
+        self._met: pl.DataFrame | None = None
         if self.few and pairs["customer_id"].n_unique() == pairs.height:
             # One cutoff each: the events meet it at once, instead of once for every question.
             self._met: pl.DataFrame | None = self.collect(_meet(events, pairs.with_row_index("row").lazy()))
             return
-        self._met = None
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
         self._pairs = (
