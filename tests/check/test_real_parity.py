@@ -34,6 +34,7 @@ needs_retail = pytest.mark.skipif(
 )
 EVENTS = 40_000  # of a request, far below what it may hold
 LEARN, ASK = 1_000, 600  # customers
+ASK_EVENTS = 80_000  # of all requests at a cutoff: Complete Journey has 600 lines a household
 SAME = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
         "reliability", "expected_orders", "expected_order_value", "expected_spend", "expected_spend_low",
         "expected_spend_high", "clv_extrapolated_share", "historic_value", "total_value")  # fmt: skip
@@ -90,7 +91,8 @@ def test_service_equals_batch_on_a_real_log(name: str, tmp_path: Path, monkeypat
     own = small_model(name, log, tmp_path / "bundle")
     held = Holder(Path("nowhere"))
     held.loaded = Loaded(own, dt.datetime.now(dt.UTC))
-    client, names = Client(gated(create_app(held))), some(log, ASK)
+    client = Client(gated(create_app(held)))
+    names = some(log, min(ASK, ASK_EVENTS * log.frame["customer_id"].n_unique() // log.frame.height))
     for cutoff in (log.ends, log.ends - dt.timedelta(days=45)):
         there = own.rows_of(log.frame, timeline.pairs_of(log.frame["customer_id"].unique(), [cutoff]))
         scored = {row["customer_id"]: row for row in own.predict(there, log.frame).iter_rows(named=True)}
