@@ -48,7 +48,7 @@ class Past:
         self._met: pl.DataFrame | None = None
         if self.few and pairs["customer_id"].n_unique() == pairs.height:
             # One cutoff each: the events meet it at once, instead of once for every question.
-            self._met: pl.DataFrame | None = self.collect(_meet(events, pairs.with_row_index("row").lazy()))
+            self._met = self.collect(_meet(events, pairs.with_row_index("row").lazy()))
             return
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
