@@ -16,7 +16,7 @@ from churn_clv.clock import check_zone
 from churn_clv.config import Config, Events, Source
 from churn_clv.errors import UserError
 from churn_clv.policies import Count, Sieve, at_or_after, judge_currency, judge_lines, judge_values, without_float_ids
-from churn_clv.sources import Tables
+from churn_clv.sources import Table, Tables
 
 __all__ = [
     "LOG_SCHEMA",
@@ -67,12 +67,12 @@ def read_log(config: Config) -> Log:
     """
     events = config.events
     rules = rules_of(events)
-    _check_sources(events)
+    check_sources(events)
     tables = Tables(events.adapter, events.folder)
     counts: list[Count] = []
     identity = IdentityMap(events.identity, tables, counts) if events.identity else None
     parts = {
-        name: _read_source(name, source, tables, events, rules, identity, counts)
+        name: read_source(name, source, _open(name, source, tables), events, rules, identity, counts)
         for name, source in events.sources.items()
     }
     attributes = {
@@ -95,7 +95,7 @@ def from_frame(frame: Any, rules: Rules, ends: dt.date | None = None, starts: di
         late = log.filter(at_or_after(ends)).height
         counts.append(Count("after_end", "frame", late, "dropped"))
         log = log.filter(~at_or_after(ends))
-    first = _first_day(log)
+    first = first_day(log)
     known = {} if first is None else dict.fromkeys(sorted(log["event_type"].unique()), first)
     return _log(log, rules, known | (starts or {}), ends, tuple(counts), {}, ())
 
@@ -108,7 +108,7 @@ def narrowed(log: Log, frame: pl.DataFrame, ends: dt.date, attributes: dict[str,
     """
     kinds = set(frame["event_type"].unique())
     starts = {kind: day for kind, day in log.starts.items() if kind in kinds}
-    content = _identify(frame, starts, ends)
+    content = identify(fingerprint(frame), starts, ends)
     return Log(frame, log.rules, starts, ends, _columns(frame), (), attributes, content, log.notes)
 
 
@@ -159,13 +159,13 @@ def fingerprint(frame: pl.DataFrame) -> str:
     return digest.hexdigest()[:16]
 
 
-def _identify(frame: pl.DataFrame, starts: dict[str, dt.date], ends: dt.date) -> str:
-    """The log's fingerprint: its content, and from when to when it is complete."""
-    told = f"{fingerprint(frame)} {sorted(starts.items())} {ends}"
+def identify(content: str, starts: dict[str, dt.date], ends: dt.date) -> str:
+    """The log's fingerprint: its content (``fingerprint`` of its frame), and from when to when it is complete."""
+    told = f"{content} {sorted(starts.items())} {ends}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
-def _check_sources(events: Events) -> None:
+def check_sources(events: Events) -> None:
     """What can be refused before any file is opened."""
     if not events.sources:
         raise UserError("events.sources is empty. Name at least one source; `churn-clv init FILE` writes one.")
@@ -174,22 +174,26 @@ def _check_sources(events: Events) -> None:
         check_zone(source.timezone or events.timezone, f"events.sources.{name}.timezone")
 
 
-def _read_source(
+def _open(name: str, source: Source, tables: Tables) -> Table:
+    return tables.open(f"events.sources.{name}", source, mapping.columns_used(source))
+
+
+def read_source(
     name: str,
     source: Source,
-    tables: Tables,
+    table: Table,
     events: Events,
     rules: Rules,
     identity: IdentityMap | None,
     counts: list[Count],
+    whole: bool = True,
 ) -> pl.DataFrame:
-    """One source's events in LOG_SCHEMA, unsorted."""
-    table = tables.open(f"events.sources.{name}", source, mapping.columns_used(source))
+    """One source's events in LOG_SCHEMA, unsorted; ``whole`` is false for a part of its ``table``."""
     counts.append(Count("lines", name, table.frame.height, "read"))
     sieve = Sieve(name, table, counts)
     try:
         plain = mapping.plain_columns(table.frame, source)
-        judge_lines(sieve, plain, events)
+        judge_lines(sieve, plain, events, whole)
         judge_currency(sieve, source, events)
         plain = without_float_ids(plain, sieve)
         typed = to_types(plain, rules, source.timezone, source.time_format)
@@ -209,7 +213,7 @@ def _starts(parts: dict[str, pl.DataFrame], events: Events) -> dict[str, dt.date
     """By event type, the latest of its sources' starts: declared, else the first day the source has."""
     starts: dict[str, dt.date] = {}
     for name, part in parts.items():
-        start = events.sources[name].log_starts or _first_day(part)
+        start = events.sources[name].log_starts or first_day(part)
         for event_type in part["event_type"].unique():
             if start is not None:
                 starts[event_type] = max(start, starts.get(event_type, start))
@@ -229,7 +233,8 @@ def _notes(events: Events) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _first_day(frame: pl.DataFrame) -> dt.date | None:
+def first_day(frame: pl.DataFrame) -> dt.date | None:
+    """The day of the first event of a canonical frame, None without events."""
     first = frame["time"].min()
     return first.date() if isinstance(first, dt.datetime) else None
 
@@ -257,4 +262,5 @@ def _log(
         lines = sum(count.rows for count in counts if count.policy == "lines")
         raise UserError(f"the event log is empty: none of {lines:,} lines read became an event. Check the sources.")
     ends = ends or last.date() + dt.timedelta(days=1)
-    return Log(frame, rules, starts, ends, _columns(frame), counts, attributes, _identify(frame, starts, ends), notes)
+    content = identify(fingerprint(frame), starts, ends)
+    return Log(frame, rules, starts, ends, _columns(frame), counts, attributes, content, notes)

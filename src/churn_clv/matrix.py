@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -38,6 +38,28 @@ def build(
     status = found.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"))
     out = status.hstack(found[list(columns)].get_columns())
     assert out[["customer_id", "cutoff"]].equals(pairs)
+    return out
+
+
+def build_lean(
+    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, always: Sequence[str]
+) -> pl.DataFrame:
+    """The matrix, but of the ineligible only the features ``always`` (and what decides on eligibility) are computed.
+
+    The others of theirs are null. Every value that is there is the same as in ``build``, to the bit: of a base that
+    has mostly lapsed this takes half the time.
+    """
+    pairs = timeline.known_among(frame, pairs.sort("cutoff", "customer_id"))
+    columns = features.names(definitions)
+    kept = [name for name in dict.fromkeys((SINCE, *always)) if name in columns]
+    status = features.build(timeline.Past(frame, pairs), definitions, tuple(dict.fromkeys((SINCE, *kept))))
+    eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
+    known = status.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"), *kept)
+    asked = known.filter("eligible").select("customer_id", "cutoff")
+    rest = tuple(name for name in columns if name not in kept)
+    full = features.build(timeline.Past(frame, asked), definitions, rest)
+    out = known.join(full, on=["customer_id", "cutoff"], how="left", maintain_order="left").select(*KEYS, *columns)
+    assert out.select("customer_id", "cutoff").equals(pairs)
     return out
 
 

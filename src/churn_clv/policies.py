@@ -57,9 +57,10 @@ class Sieve:
         return frame if self.keep is None else frame.filter(self.keep)
 
 
-def judge_lines(sieve: Sieve, plain: pl.DataFrame, events: Events) -> None:
-    """Whole lines, as read: repeated ones and those without a customer."""
-    sieve.meet("duplicates", repeated(sieve.table.frame), events.duplicates)
+def judge_lines(sieve: Sieve, plain: pl.DataFrame, events: Events, whole: bool = True) -> None:
+    """Whole lines, as read: repeated ones and those without a customer. A part of a table knows no repeats."""
+    if whole:
+        sieve.meet("duplicates", repeated(sieve.table.frame), events.duplicates)
     sieve.meet(
         "missing_customer",
         blank(plain["customer_id"]),

@@ -33,9 +33,15 @@ def id_key(folder: str | Path) -> bytes:
     path = Path(folder) / FILE
     if not path.exists():
         _create(path)
-    if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise UserError(f"the key file {path} is open to other users: run `chmod 600 {path}`.")
-    return _parse(path.read_text(encoding="ascii", errors="replace"), f"the key file {path}")
+    return _read(path)
+
+
+def known_key(path: str | Path | None) -> bytes | None:
+    """The key that there is: CHURN_CLV_ID_KEY first, then the file ``path``; None without one, and none is made."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return _parse(given, f"the environment variable {VARIABLE}")
+    return _read(Path(path)) if path is not None and Path(path).exists() else None
 
 
 def pseudonyms(ids: pl.Series, key: bytes) -> pl.Series:
@@ -49,6 +55,12 @@ def pseudonyms(ids: pl.Series, key: bytes) -> pl.Series:
 def key_name(key: bytes) -> str:
     """Eight hex digits that tell two keys apart and reveal neither: pseudonyms of different keys never match."""
     return hmac.digest(key, b"churn_clv key name", hashlib.sha256).hex()[:8]
+
+
+def _read(path: Path) -> bytes:
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        raise UserError(f"the key file {path} is open to other users: run `chmod 600 {path}`.")
+    return _parse(path.read_text(encoding="ascii", errors="replace"), f"the key file {path}")
 
 
 def _create(path: Path) -> None:

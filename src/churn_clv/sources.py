@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -25,6 +26,7 @@ SUFFIXES: dict[str, Format] = {
 }
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 COMPRESSIONS = (".gz", ".zst")
+BYTES_A_LINE = 60  # of text, to guess how many lines a file has
 
 
 class Place(Protocol):
@@ -92,6 +94,33 @@ class Tables:
         counts = tuple((path.name, frame.height) for path, frame in zip(names, frames, strict=True))
         return Table(_stack(key, frames), counts, 2 if file_format == "csv" else 1, file_format == "csv")
 
+    def batches(self, key: str, place: Place, needed: dict[str, str], lines: int) -> Iterator[Table]:
+        """The table of ``open`` in parts of about ``lines`` lines, with the ``needed`` columns only.
+
+        A table of an adapter comes in one part. Raises UserError likewise.
+        """
+        if place.path is None:
+            yield self.open(key, place, needed)
+            return
+        names = _matches(key, place.path, self._folder)
+        file_format = place.format or _format_of(key, names[0])
+        for path in names:
+            first = 2 if file_format == "csv" else 1
+            for frame in _batches(key, path, file_format, place.separator, needed, lines):
+                yield Table(frame, ((path.name, frame.height),), first, file_format == "csv")
+                first += frame.height
+
+    def lines(self, key: str, place: Place) -> int:
+        """About how many lines the table at ``place`` has: counted where that is cheap, else guessed from its size."""
+        if place.path is None:
+            return self.open(key, place, {}).frame.height
+        names = _matches(key, place.path, self._folder)
+        if (place.format or _format_of(key, names[0])) == "parquet":
+            return sum(_lines_of(key, path) for path in names)
+        packed = sum(path.stat().st_size for path in names if path.suffix.lower() in COMPRESSIONS)
+        plain = sum(path.stat().st_size for path in names) - packed
+        return (plain + 6 * packed) // BYTES_A_LINE
+
     def _from_adapter(self, key: str, table: str, needed: dict[str, str]) -> Table:
         if self._adapter is None:
             raise UserError(f"{key}.table: '{table}' belongs to an adapter, but events.adapter is not set.")
@@ -139,19 +168,68 @@ def _read(key: str, path: Path, file_format: Format, separator: str) -> pl.DataF
     try:
         if file_format == "parquet":
             return pl.read_parquet(path)
-        if path.stat().st_size == 0:
-            raise UserError(f"{key}: {path} is empty. Leave it out or write it again.")
-        with path.open("rb") as file:
-            if file.read(2) in UTF16_MARKS:
-                raise UserError(f"{key}: {path} is UTF-16 text. Save it as UTF-8.")
+        _check_text(key, path)
         if file_format == "jsonl":
             return pl.read_ndjson(path, infer_schema_length=None)
         return pl.read_csv(path, infer_schema=False, separator=separator)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        raise UserError(
-            f"{key}: {path} cannot be read as {file_format}: {_first_line(error)} "
-            "Check that the file is whole and UTF-8, and that format and separator fit it."
-        ) from None
+        raise _unreadable(key, path, file_format, error) from None
+
+
+def _check_text(key: str, path: Path) -> None:
+    """Refuse a text file that is empty or in another encoding, which Polars would misread."""
+    if path.stat().st_size == 0:
+        raise UserError(f"{key}: {path} is empty. Leave it out or write it again.")
+    with path.open("rb") as file:
+        if file.read(2) in UTF16_MARKS:
+            raise UserError(f"{key}: {path} is UTF-16 text. Save it as UTF-8.")
+
+
+def _unreadable(key: str, path: Path, file_format: Format, error: Exception) -> UserError:
+    return UserError(
+        f"{key}: {path} cannot be read as {file_format}: {_first_line(error)} "
+        "Check that the file is whole and UTF-8, and that format and separator fit it."
+    )
+
+
+def _batches(
+    key: str, path: Path, file_format: Format, separator: str, needed: dict[str, str], lines: int
+) -> Iterator[pl.DataFrame]:
+    """One file part by part; an empty one gives one part without lines."""
+    given = _scan(key, path, file_format, separator)
+    try:
+        _check_columns(key, path.name, given.collect_schema().names(), needed)
+        wanted = given.select(*needed)
+        parts: Iterable[pl.DataFrame]
+        if file_format == "parquet":
+            whole = _lines_of(key, path)
+            parts = (wanted.slice(start, lines).collect() for start in range(0, max(whole, 1), lines))
+        else:
+            parts = wanted.collect_batches(chunk_size=lines, maintain_order=True)
+        yield from parts
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _unreadable(key, path, file_format, error) from None
+
+
+def _scan(key: str, path: Path, file_format: Format, separator: str) -> pl.LazyFrame:
+    """The file, not yet read, as ``_read`` would type its columns."""
+    try:
+        if file_format == "parquet":
+            return pl.scan_parquet(path)
+        _check_text(key, path)
+        if file_format == "jsonl":
+            return pl.scan_ndjson(path, infer_schema_length=None)
+        return pl.scan_csv(path, infer_schema=False, separator=separator)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _unreadable(key, path, file_format, error) from None
+
+
+def _lines_of(key: str, path: Path) -> int:
+    """The lines of a Parquet file, from its footer."""
+    try:
+        return int(pl.scan_parquet(path).select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise _unreadable(key, path, "parquet", error) from None
 
 
 def _check_columns(key: str, name: str, columns: list[str], needed: dict[str, str]) -> None:

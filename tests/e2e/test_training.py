@@ -125,14 +125,19 @@ def test_scoring_the_whole_base(loaded: bundle.Bundle, tmp_path: Path) -> None:
     assert scores["cutoff"].unique().to_list() == [log.ends]
     ranks = scores["percentile_in_scoring"].drop_nulls()
     assert ranks.mean() == pytest.approx(50) and ranks.len() == scores["eligible"].sum()
-    folder = scoring.write(scores, loaded, log, tmp_path, csv=True)
-    assert pl.read_parquet(folder / "scores.parquet").equals(scores)
-    plain = pl.read_csv(folder / "scores.csv", infer_schema=False)
+    frame = plain(log)
+    frame.write_parquet(tmp_path / "log.parquet")
+    source = {"path": str(tmp_path / "log.parquet"), "map": {name: name for name in frame.columns}}
+    read = config.Events.model_validate({"sources": {"log": source}, "ends": log.ends})
+    own = sim.settings().model_copy(update={"out": str(tmp_path / "out"), "events": read})
+    done = scoring.run(own, loaded, scoring.Asked(csv=True, part_rows=700), lambda _: None, lambda events: events)
+    parts = pl.concat(pl.read_parquet(path) for path in scoring.parts_of(done.folder))
+    assert parts.drop("previous_churn_band", "score_change").equals(scores) and done.manifest["rows"] == scores.height
+    text = pl.read_csv(done.folder / "scores.csv", infer_schema=False)
     for column in ("percentile_in_reference", "percentile_in_scoring"):
-        assert plain[column].drop_nulls().str.split(".").list.last().str.len_chars().max() <= 3  # type: ignore[operator]
-        assert plain[column].cast(pl.Float64).to_list() == scores[column].round(3).to_list()
-    assert plain["churn_probability"].cast(pl.Float64).equals(scores["churn_probability"])
-    assert scoring.write(scores, loaded, log, tmp_path) == folder
+        assert text[column].drop_nulls().str.split(".").list.last().str.len_chars().max() <= 3  # type: ignore[operator]
+        assert text[column].cast(pl.Float64).to_list() == scores[column].round(3).to_list()
+    assert text["churn_probability"].cast(pl.Float64).equals(scores["churn_probability"])
     told, known = scoring.summary(scores, loaded)["clv_total"], scores["clv_12m"]
     assert told["12"] == pytest.approx(known.sum()) and 0 < told["3"] < told["6"] < told["12"] < told["24"]
     assert known.null_count() == 0 and (scores["historic_value"] + scores["clv_24m"]).equals(scores["total_value"])

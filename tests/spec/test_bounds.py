@@ -12,7 +12,7 @@ import tiny
 
 from churn_clv import scoring
 from churn_clv.bundle import Bundle, _value
-from churn_clv.cli import _serve
+from churn_clv.cli import _score
 from churn_clv.models.bounds import Bounds, fit_bounds
 from churn_clv.models.interval import Interval, fit_interval
 from churn_clv.models.retention import days_of
@@ -130,7 +130,7 @@ def test_activity_and_the_next_order_in_the_scores_by_hand(tiny_bundle: Bundle) 
 def test_the_command_line_says_which_total_has_a_band(tiny_bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     scored = tiny_bundle.score_log(tiny_bundle._log(tiny.plain_log()), tiny.TRAINED_THROUGH)
     told = scoring.summary(scored, tiny_bundle) | {"path": "here", "csv": False}
-    _serve.print_scoring(told)
+    _score.print_scoring(told)
     said = " ".join(capsys.readouterr().out.split())
     low, high = (f"{scored['clv_6m'].sum() / end:,.2f}" for end in (1.4, 0.7))
     assert f"in 9 of 10 cases between {low} and {high}" in said and "no band for 24 months" in said

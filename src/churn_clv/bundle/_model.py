@@ -16,7 +16,7 @@ from churn_clv import config, events, features, matrix, timeline
 from churn_clv.bundle import _value
 from churn_clv.bundle._targets import ASKED, TargetReference, answers_of, band, columns_of, percentile, quantiles_of
 from churn_clv.bundle._valid import VALID, Ageing
-from churn_clv.bundle._value import ORDERS
+from churn_clv.bundle._value import LIFETIME, ORDERS
 from churn_clv.errors import UserError
 from churn_clv.models.interval import ByOrders, reliability
 from churn_clv.models.loss import LossTable
@@ -160,7 +160,11 @@ class Bundle:
 
     def score_log(self, frame: pl.DataFrame, cutoff: dt.date) -> pl.DataFrame:
         """Predictions for every known customer of a canonical log frame, sorted by customer_id."""
-        return self.score_pairs(frame, timeline.pairs_of(frame["customer_id"].unique(), [cutoff]))
+        pairs = timeline.pairs_of(frame["customer_id"].unique(), [cutoff])
+        if self.reference.targets:  # whose populations hold others than the eligible
+            return self.score_pairs(frame, pairs)
+        met = frame.filter(pl.col("event_type").is_in(self.event_types))
+        return self.predict(matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME)), frame)
 
     def score_pairs(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Predictions for the known customers among ``pairs`` (``customer_id``, ``cutoff``), in the matrix's order.

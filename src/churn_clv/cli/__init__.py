@@ -11,7 +11,7 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _ahead, _champion, _key, _lab, _log, _serve, _tune
+from churn_clv.cli import _ahead, _champion, _key, _lab, _log, _score, _serve, _tune
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -44,8 +44,9 @@ for command in (
     _champion.sync,
     _ahead.forecast,
     _serve.publish,
-    _serve.score,
+    _score.score,
     _ahead.whatif,
+    _score.forget,
     _serve.serve,
     _key.key,
     _lab.simulate,

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from churn_clv import config
 from churn_clv.cli import _show
-from churn_clv.cli._serve import _bundle
+from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
 from churn_clv.cli._work import Configs, Json, timed
 
@@ -98,7 +98,7 @@ def whatif(
     settings = config.load(*configs)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
-        bundle = _bundle(settings, version)
+        bundle = bundle_of(settings, version)
         say("reading the log")
         log = events.read_log(settings)
         say("scoring")

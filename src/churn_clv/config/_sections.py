@@ -182,9 +182,10 @@ HostName = Annotated[str, Field(pattern=r"^(\*|(\*\.)?[A-Za-z0-9.\-]+|\[[0-9A-Fa
 
 
 class Service(Section):
-    """The prediction service's address, keys and limits. CHURN_CLV_BUNDLES wins over bundles."""
+    """The service's address, keys and limits. CHURN_CLV_BUNDLES wins over bundles, CHURN_CLV_SCORES over scores."""
 
     bundles: str | None = None
+    scores: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
     poll_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 2.0

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -40,11 +41,13 @@ def serve(
     bundles_folder: str | Path = "out/bundles",
     poll_seconds: float = POLL_SECONDS,
     section: Service | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Become the server: this process is replaced, so that signals reach it. SIGTERM lets requests finish.
 
-    ``section`` holds keys and limits; the other arguments win over it. Raises UserError for an address that is not
-    one, and for a service that would be open to a network without keys.
+    ``section`` holds keys and limits; the other arguments win over it. ``environment`` has further settings (the table
+    of scores: ``service.stored``). Raises UserError for an address that is not one, and for a service that would be
+    open to a network without keys.
     """
     from churn_clv.service import settings
 
@@ -67,7 +70,7 @@ def serve(
     _allow_connections()
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, command, os.environ | given)
+    os.execve(sys.executable, command, os.environ | given | dict(environment or {}))
 
 
 def _writable_home() -> dict[str, str]:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
 from churn_clv.service import call as calls
+from churn_clv.service import stored
 from churn_clv.service.answers import SHOWN
 from churn_clv.service.contract import MAX_BODY_BYTES, MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
 from churn_clv.service.deadline import TooLate
@@ -85,6 +86,8 @@ def create_app(
     @app.get("/model", summary="What is loaded", responses=PLAIN_REFUSALS)
     async def model() -> ModelInfo:
         return _info(holder)
+
+    stored.mount(app, holder, clock, REFUSALS)
 
     @app.exception_handler(TooLate)
     async def too_late(request: Request, error: TooLate) -> Response:

@@ -23,7 +23,7 @@ from churn_clv.service.guards import Guards
 from churn_clv.service.holder import Holder
 from churn_clv.service.measures import Measures
 
-JSON_PATHS = frozenset({"/predict"})
+JSON_PATHS = frozenset({"/predict", "/predict/stored"})
 PATHS = JSON_PATHS | {"/model", "/openapi.json", "/livez", "/readyz", "/healthz", "/metrics"}
 # BentoML's layers that ours take the place of. Its timeout keeps the objects of every request until it is over, its
 # metrics are labelled with any path, its access log holds addresses.

@@ -24,8 +24,10 @@ class Warned(Answer):
         "dropped_by_policy",
         "in_sample",
         "stale_model",
+        "stale_scoring",
+        "other_model",
     ]
-    count: Annotated[int, Field(description="Events; for in_sample and stale_model days.")]
+    count: Annotated[int, Field(description="Events; for in_sample, stale_model and stale_scoring days.")]
     detail: str
 
 
@@ -71,8 +73,8 @@ class Prediction(Answer):
     currency: str
     eligible: bool
     reason: Annotated[
-        Literal["lapsed", "prospect", "history_too_short", "unknown"] | None,
-        Field(description="Why not eligible. unknown: no event before the cutoff."),
+        Literal["lapsed", "prospect", "history_too_short", "unknown", "erased"] | None,
+        Field(description="Why not eligible. unknown: no event before the cutoff; erased: forgotten (by id only)."),
     ]
     churn_probability: Annotated[float | None, Field(ge=0, le=1, description="Of no purchase in the horizon.")]
     percentile_in_reference: Annotated[

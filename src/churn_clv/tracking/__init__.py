@@ -6,14 +6,14 @@ A run is recorded whole or marked FAILED. A bundle leaves MLflow only as a verif
 
 from churn_clv.tracking import quiet as quiet
 from churn_clv.tracking.kept import keep_run, send_run, version_of_run
-from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line
+from churn_clv.tracking.moves import PROMOTE, ROLLBACK, Move, line, reigned
 from churn_clv.tracking.question import TAG as QUESTION
 from churn_clv.tracking.question import check_same_question, differences
 from churn_clv.tracking.question import same as same_question
 from churn_clv.tracking.reading import Recorded, recorded
 from churn_clv.tracking.registry import Champion, OvertakenError, champion, history, promote, register, reigning
 from churn_clv.tracking.runs import code_version, keep_document, keyed_predictions, log_backtest, log_run, made
-from churn_clv.tracking.store import STORE_ERRORS, prepare
+from churn_clv.tracking.store import STORE_ERRORS, made_already, prepare
 from churn_clv.tracking.stored import Stored, attach, find
 from churn_clv.tracking.studies import Told, log_study
 from churn_clv.tracking.versions import CHAMPION, bundle_of, fetch, number_of
@@ -47,11 +47,13 @@ __all__ = [
     "log_run",
     "log_study",
     "made",
+    "made_already",
     "number_of",
     "prepare",
     "promote",
     "recorded",
     "register",
+    "reigned",
     "reigning",
     "same_question",
     "send_run",

@@ -94,6 +94,12 @@ def told(tags: Mapping[str, str], now: int | None) -> list[Move]:
     return [replace(move, happened=move.version == start) for move, start in zip(found, after, strict=False)]
 
 
+def reigned(moves: Sequence[Move], instant: dt.datetime) -> Move | None:
+    """The move that had made the champion of an instant (with a zone); None before the first that is recorded."""
+    before = [m for m in moves if m.happened and dt.datetime.fromisoformat(m.at) < instant]
+    return before[-1] if before else None
+
+
 def line(moves: Sequence[Move], now: int | None) -> list[int]:
     """The champions that a rollback would go back through, the present one last.
 

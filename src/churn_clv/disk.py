@@ -1,0 +1,85 @@
+"""Files that are there whole or not at all, and the lock of a folder that only one process may write to."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A draft beside ``path`` to write to; it is flushed to disk and renamed at the end, removed on any error."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        yield draft
+        flush(draft)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    flush(path.parent)
+
+
+@contextmanager
+def numbered(place: Path) -> Iterator[None]:
+    """Give an error of Polars' writers the number that the system gave it: a full disk is then known as one."""
+    try:
+        yield
+    except OSError as error:
+        found = re.search(r"\(os error (\d+)\)", str(error)) if error.errno is None else None
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(place)) from None
+
+
+def flush(path: Path) -> None:
+    """Have a file or folder on the disk, not only in memory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def put_in_place(new: Path, target: Path, old: Path) -> None:
+    """Make the finished folder ``new`` the folder ``target``; what stood there goes to ``old`` and is removed.
+
+    A folder cannot be replaced in one step. Between the two renames ``target`` is missing: ``recover`` mends that.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    flush(new)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(new, target)
+    flush(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(new: Path, target: Path, old: Path) -> None:
+    """Finish what a process was killed in the middle of: ``old`` is there only while ``put_in_place`` renames."""
+    if old.exists() and not target.exists():
+        os.replace(new if new.exists() else old, target)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock file ``path``; wait, and say so, while another process does. It is freed with its holder's end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            say(f"another process ({file.read(20).strip() or 'just started'}) writes to {path.parent}: waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"pid {os.getpid()}")
+        file.flush()
+        yield
+        file.truncate(0)

@@ -1,0 +1,121 @@
+"""A log in pieces of whole customers, on disk, so that no more than one piece is ever in memory.
+
+Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is in
+the log's total order, and named by its content: a piece scored before is known again, also after a kill.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from churn_clv import config, events
+from churn_clv.canonical import LOG_SCHEMA, arrange
+from churn_clv.errors import UserError
+from churn_clv.log_parts import LINES, Extent, LogParts
+
+PIECE_EVENTS = 500_000
+Say = Callable[[str], None]
+Without = Callable[[pl.DataFrame], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some customers' whole histories in a file; ``customers`` and ``events`` count them."""
+
+    path: Path
+    fingerprint: str
+    customers: int
+    events: int
+
+    def frame(self) -> pl.DataFrame:
+        """Its events in LOG_SCHEMA, in total order."""
+        return _full(pl.scan_ipc(self.path).collect())
+
+
+def gather(
+    settings: config.Config, folder: Path, say: Say, without: Without, piece_events: int = PIECE_EVENTS,
+    lines: int = LINES,
+) -> tuple[list[Piece], Extent]:  # fmt: skip
+    """Read the config's sources once into pieces of about ``piece_events`` events under ``folder``.
+
+    ``without`` takes out of a frame the customers who are not to be known. Raises UserError as ``events.read_log``.
+    """
+    parts = LogParts(settings, lines)
+    number = max(1, math.ceil(parts.estimate() / piece_events))
+    folder.mkdir(parents=True, exist_ok=True)
+    spilled = _spill(parts, folder, number, say)
+    pieces: list[Piece] = []
+    last: dt.datetime | None = None
+    for place in range(number):
+        say(f"sorting the log: {place + 1:,} of {number:,} pieces")
+        piece, latest = _sorted(place, spilled, folder, without)
+        pieces.append(piece)
+        last = max(filter(None, (last, latest)), default=None)
+    for path, _ in spilled:
+        path.unlink()
+    if last is None:
+        raise UserError("the event log is empty: no line of its sources became an event. Check the sources.")
+    ends = settings.events.ends or last.date() + dt.timedelta(days=1)
+    starts, marks = parts.starts(), [piece.fingerprint for piece in pieces]
+    # The whole log's own fingerprint where it is one piece; of more, one that the pieces' have.
+    content = marks[0] if number == 1 else hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]
+    total = sum(piece.events for piece in pieces)
+    return pieces, Extent(parts.rules, starts, ends, total, events.identify(content, starts, ends))
+
+
+Spilled = list[tuple[Path, "np.ndarray[tuple[int], np.dtype[np.int64]]"]]
+
+
+def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
+    """Each part of the log in a file, its lines ordered by piece, and where each piece begins in it."""
+    out: Spilled = []
+    total = 0
+    for frame in parts:
+        total += frame.height
+        say(f"reading the log: {total:,} events")
+        if not frame.height:
+            continue
+        place = frame["customer_id"].hash(1) % number
+        begins = np.concatenate([[0], np.cumsum(np.bincount(place.to_numpy(), minlength=number))])
+        held = [name for name in LOG_SCHEMA if frame[name].null_count() < frame.height]
+        path = folder / f"part-{len(out):05d}.arrow"
+        frame.select(held)[place.arg_sort()].write_ipc(path)
+        out.append((path, begins))
+    return out
+
+
+def _sorted(place: int, spilled: Spilled, folder: Path, without: Without) -> tuple[Piece, dt.datetime | None]:
+    """One piece in the log's total order, written down, and the time of its last event."""
+    found = [_part(path, int(begins[place]), int(begins[place + 1])) for path, begins in spilled]
+    frame = pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA)
+    frame, _ = events.without_repeats(arrange(_full(frame)))
+    last = frame["time"].max()
+    frame = without(frame)
+    path = folder / f"piece-{place:05d}.arrow"
+    frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
+        path
+    )
+    customers = frame["customer_id"].n_unique()
+    return Piece(path, events.fingerprint(frame), customers, frame.height), last  # type: ignore[return-value]
+
+
+def _part(path: Path, start: int, end: int) -> pl.DataFrame:
+    return pl.scan_ipc(path).slice(start, end - start).collect()
+
+
+_ALWAYS = ("customer_id", "time", "event_type")
+
+
+def _full(frame: pl.DataFrame) -> pl.DataFrame:
+    """All columns of the log; those that were all empty are not written down."""
+    return frame.select(
+        pl.col(name) if name in frame.columns else pl.lit(None, dtype).alias(name) for name, dtype in LOG_SCHEMA.items()
+    )

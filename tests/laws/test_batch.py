@@ -1,0 +1,117 @@
+"""The batch job writes what one call on the whole log gives, to the bit, however it is cut; and what is served."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import shop
+import tiny
+from tiny import Client
+
+from churn_clv import batch, events, matrix, scoretable, scoring, timeline
+from churn_clv.bundle import Bundle
+from churn_clv.service.app import create_app
+from churn_clv.service.bento import gated
+from churn_clv.service.holder import Holder, Loaded
+from churn_clv.service.replies import Prediction
+
+NOW = dt.datetime(2024, 6, 3, 18, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("asked", [{}, {"piece_events": 130, "lines": 60, "part_rows": 3}, {"piece_events": 10**9}])
+def test_pieces_and_parts_change_nothing(tiny_bundle: Bundle, tmp_path: Path, asked: dict[str, int]) -> None:
+    own = shop.settings(tmp_path)
+    log = events.read_log(own)
+    whole = scoring.score(tiny_bundle, log)
+    told = shop.score(own, tiny_bundle, **asked)
+    found = shop.scores(told)
+    assert found.drop("previous_churn_band", "score_change").equals(whole)
+    assert found["customer_id"].is_sorted() and found["customer_id"].is_unique().all()
+    summary = scoring.summary(whole, tiny_bundle)
+    assert {k: told[k] for k in ("rows", "eligible", "reasons", "bands", "cutoff")} == {
+        k: summary[k] for k in ("rows", "eligible", "reasons", "bands", "cutoff")
+    }
+    assert told["expected_spend_total"] == pytest.approx(summary["expected_spend_total"], rel=1e-14)
+    pieces = "piece_events" in asked and asked["piece_events"] > 10**6
+    assert (told["fingerprint"] == log.fingerprint) == pieces  # of one piece it is the log's own
+
+
+def test_the_file_format_changes_nothing(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    plain = tiny.plain_log().with_columns(pl.col("time").dt.to_string("iso:strict"))
+    expected = shop.scores(shop.score(shop.settings(tmp_path / "parquet", plain), tiny_bundle))
+    for suffix, write in (("csv", plain.write_csv), ("jsonl", plain.write_ndjson), ("csv.gz", None)):
+        path = tmp_path / f"log.{suffix}"
+        plain.write_csv(path, compression="gzip") if write is None else write(path)
+        own = shop.reading(path, tmp_path / f"out-{suffix}", plain.columns)
+        assert shop.scores(shop.score(own, tiny_bundle, piece_events=600)).equals(expected), suffix
+
+
+def test_several_files_and_repeats_across_them(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """A repeated event_id is dropped though its two lines are read in two parts; so is a repeated line, if asked."""
+    plain = tiny.plain_log().with_row_index("event_id").with_columns(pl.col("event_id").cast(pl.String))
+    half = plain.height // 2
+    for name, part in (("a", plain[:half]), ("b", plain[half:]), ("c", plain[:40])):
+        part.write_parquet(tmp_path / f"log-{name}.parquet")
+    own = shop.reading(tmp_path / "log-*.parquet", tmp_path / "out", plain.columns)
+    once = shop.reading(tmp_path / "log-[ab].parquet", tmp_path / "once", plain.columns)
+    expected = shop.scores(shop.score(once, tiny_bundle))
+    assert shop.scores(shop.score(own, tiny_bundle)).equals(expected)
+    values = own.model_dump(mode="json", by_alias=True)
+    values["events"] |= {"duplicates": "drop"}
+    values["out"] = str(tmp_path / "dropped")
+    assert shop.scores(shop.score(shop.config.from_dict(values), tiny_bundle)).equals(expected)
+
+
+def test_a_stored_answer_is_the_service_s(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    """Every customer's, field by field and in the order of the fields, from the same events."""
+    plain = tiny.plain_log()
+    own = shop.settings(tmp_path, plain)
+    shop.score(own, tiny_bundle)
+    reader = scoretable.open_reader(batch.table_url(own))
+    customers = []
+    for (name,), rows in plain.with_columns(pl.col("time").dt.to_string("iso:strict")).group_by(
+        "customer_id", maintain_order=True
+    ):
+        past = [{k: v for k, v in row.items() if k != "customer_id"} for row in rows.iter_rows(named=True)]
+        customers.append({"customer_id": name, "cutoff": tiny.TRAINED_THROUGH.isoformat(), "events": past})
+    customers.append({"customer_id": "nobody", "cutoff": tiny.TRAINED_THROUGH.isoformat(), "events": []})
+    held = Holder(Path("nowhere"))
+    held.loaded = Loaded(tiny_bundle, NOW)
+    said = Client(gated(create_app(held, lambda: NOW))).post("/predict", {"customers": customers}).json()["predictions"]
+    ids = [live["customer_id"] for live in said]
+    found = reader.find(own.registered_name, ids)
+    assert found.current is not None
+    for live in said:
+        text = found.answers.get(live["customer_id"])
+        if text is None:
+            text = scoretable.spliced(found.current.unknown.encode(), live["customer_id"])
+            assert not live["eligible"] and live["reason"] == "unknown"
+        assert json.loads(text) == live | {"warnings": []}
+        assert list(json.loads(text)) == list(Prediction.model_fields)
+        Prediction.model_validate_json(text)
+    assert sum(live["eligible"] for live in said) > 20 and len(found.answers) < len(ids)
+
+
+@pytest.mark.parametrize("days", [0, 200, 490])
+def test_features_of_the_ineligible_are_left_out_and_no_score_moves(days: int) -> None:
+    """Also at a cutoff at which history is too short for everyone."""
+    model = tiny.tiny_bundle()
+    model = dataclasses.replace(
+        model, heads=model.heads[:3], reference=dataclasses.replace(model.reference, targets={})
+    )
+    log = model._log(tiny.plain_log())
+    cutoff = tiny.TRAINED_THROUGH - dt.timedelta(days=days)
+    pairs = timeline.pairs_of(log["customer_id"].unique(), [cutoff])
+    whole = model.rows_of(log, pairs)
+    assert model.score_log(log, cutoff).equals(model.predict(whole, log))
+    met = log.filter(pl.col("event_type").is_in(model.event_types))
+    lean = matrix.build_lean(met, pairs, model.definitions, ("purchase_days", "spend"))
+    assert lean.filter("eligible").equals(whole.filter("eligible"))
+    others = ("customer_id", "cutoff", "eligible", "reason", "purchase_days", "spend", "days_since_last_purchase")
+    assert lean.select(others).equals(whole.select(others)) and lean.columns == whole.columns
+    assert lean.filter(~pl.col("eligible"))["tenure_days"].null_count() > 5
