@@ -87,6 +87,10 @@ bench-tune: $(LAB) ## time a search of 100 trials on Complete Journey, and what 
 bench-serving: $(LAB) ## time the service against an echo of its stack, write build/bench-serving.json (asserts nothing)
 	@$(BIN)/python scripts/bench_serving.py $(BENCH_SERVING)
 
+.PHONY: bench-batch
+bench-batch: $(LAB) ## score a million customers with 20 million events: seconds, memory, ratio to bare work (asserts nothing)
+	@$(BIN)/python scripts/bench_batch.py --json build/bench-batch.json $(BENCH_BATCH)
+
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
 	@$(LOCK) --extra lab --extra sql --group dev -o requirements/dev.txt
