@@ -26,7 +26,7 @@ SCORE = ("eligible", "reason", "churn_probability", "churn_probability_7d", "chu
          "expected_orders", "expected_order_value", "next_order_within_7d", "next_order_within_90d", "reliability",
          "active_probability_1m", "active_probability_12m", "clv_3m", "clv_6m", "clv_12m", "clv_24m", "clv_3m_low",
          "clv_6m_high", "clv_extrapolated_share", "historic_value", "total_value")  # fmt: skip
-CUTOFFS = (TRAINED_THROUGH + 27 * DAY, dt.date(2024, 1, 30), dt.date(2024, 2, 29))
+CUTOFFS = (dt.date(2024, 1, 30), dt.date(2024, 2, 29))
 
 
 def only_trees(own: Bundle) -> Bundle:
@@ -57,7 +57,7 @@ def young(own: Bundle) -> Bundle:
 
 def histories(seed: int) -> pl.DataFrame:
     """Random ones with all that a log has, some of it known late, many just active or just lapsed."""
-    draw, plain = random.Random(seed), tiny.plain_log(40, seed, TRAINED_THROUGH + 20 * DAY)
+    draw, plain = random.Random(seed), tiny.plain_log(30, seed, TRAINED_THROUGH + 20 * DAY)
     late = [draw.random() < 0.05 for _ in range(plain.height)]
     known = [
         row + draw.randint(1, 60) * DAY if is_late else None for row, is_late in zip(plain["time"], late, strict=True)
@@ -110,14 +110,15 @@ def test_a_matrix_without_the_silence_is_looked_at_day_by_day(tiny_bundle: Bundl
     """Who is too young a customer of the log lapses by a silence that the features need not hold."""
     own = young(tiny_bundle)
     log = canonical(histories(3), own.definitions.rules)
-    rows = own.rows_of(log, timeline.pairs_of(log["customer_id"].unique(), [TRAINED_THROUGH]))
+    some = log["customer_id"].unique().sort().head(14)
+    rows = own.rows_of(log, timeline.pairs_of(some, [TRAINED_THROUGH]))
     scored = own.predict(rows, log)
     short = rows.filter(pl.col("reason") == "history_too_short").drop("days_since_last_purchase")
     told = scored.filter(pl.col("reason") == "history_too_short")
     none = own.values(rows.head(0))
     assert own._ageing.column(short, told, none, log).to_list() == told[VALID].to_list()
     assert own._ageing.column(short, told, none, None).to_list() == [TRAINED_THROUGH + DAY] * short.height
-    assert told[VALID].n_unique() > 2
+    assert told[VALID].n_unique() > 1
 
 
 def test_nobody_known_is_no_row(tiny_bundle: Bundle) -> None:

@@ -117,7 +117,7 @@ def test_through_a_map_by_hand() -> None:
     assert found.parts.tolist() == [[20.0, 4.0], [-12.0, -4.0]] and found.value.tolist() == [9.0, 1.0]
 
 
-@given(base=st.floats(1e-8, 1 - 1e-8), gap=st.sampled_from((1e-3, 1e-6, 1e-9, 1e-12, 1e-15, 0.0)), up=st.booleans(),
+@given(base=st.floats(1e-6, 1 - 1e-6), gap=st.sampled_from((1e-3, 1e-6, 1e-9, 1e-12, 1e-15, 0.0)), up=st.booleans(),
        mine=st.floats(-1, 2))  # fmt: skip
 def test_through_a_steep_map_from_far_and_near(base: float, gap: float, up: bool, mine: float) -> None:
     """Log-odds of a chance hardly off the base, even at the ends: quotients of rounded differences would not do."""
@@ -232,17 +232,47 @@ def test_the_usual_by_hand(asked: tuple[Bundle, Floats]) -> None:
     for name, value in given.items():
         row[place[name]] = value
     usual = explain._reasons._Usual(bundle, explain.meanings(bundle.definitions))
-    assert usual.of(place["days_since_last_purchase"], row) == (30.0, True)
-    assert usual.of(place["purchase_days_last_28d"], row) == (20.0 / 200 * 28, True)
-    assert usual.of(place["purchase_days_from_56d_to_112d"], row) == (10.0 / 116 * 56, True)
-    assert usual.of(place["order_value_last"], row) == (20.0, True)
+    assert usual.of(place["days_since_last_purchase"], row)[:2] == (30.0, True)
+    assert usual.of(place["purchase_days_last_28d"], row)[:2] == (20.0 / 200 * 28, True)
+    assert usual.of(place["purchase_days_from_56d_to_112d"], row)[:2] == (10.0 / 116 * 56, True)
+    assert usual.of(place["order_value_last"], row)[:2] == (20.0, True)
+    assert usual.of(place["overdue_ratio"], row)[:2] == (1.0, True)
     assert bundle.reference.usual is not None
-    for name in (
-        "purchase_days_last_224d",
-        "purchase_days",
-        "spend_last_28d",
-    ):  # too short a time before; none; no total
-        assert usual.of(place[name], row) == (bundle.reference.usual.medians[place[name]], False)
+    # too short a time before; no such rule; the total unknown
+    for name in ("purchase_days_last_224d", "purchase_days", "spend_last_28d"):
+        assert usual.of(place[name], row)[:2] == (bundle.reference.usual.medians[place[name]], False)
+
+
+def test_the_usual_fits_the_reason_where_one_does(asked: tuple[Bundle, Floats]) -> None:
+    """Silent for longer than is typical, not than the customer's own gap: a higher risk is told by the first."""
+    bundle, _ = asked
+    assert bundle.reference.usual is not None
+    place = {name: i for i, name in enumerate(bundle.core_features)}
+    at = place["days_since_last_purchase"]
+    typical = bundle.reference.usual.medians[at]
+    assert typical is not None
+    row = np.full(len(place), np.nan)
+    row[at], row[place["gap_days_median"]] = typical + 10, typical + 30
+    usual = explain._reasons._Usual(bundle, explain.meanings(bundle.definitions))
+    assert usual.of(at, row, 1) == (typical, False, True) and usual.of(at, row, -1) == (typical + 30, True, True)
+    row[at] = typical + 40
+    assert usual.of(at, row, 1) == (typical + 30, True, True)
+    assert usual.of(at, row, -1) == (typical + 30, True, False)  # neither fits: the customer's own
+
+
+def test_a_group_is_told_by_the_strongest_feature_that_one_would_expect(asked: tuple[Bundle, Floats]) -> None:
+    """Nothing spent for a lower risk is not told where the many purchases can be."""
+    bundle, _ = asked
+    place = {name: i for i, name in enumerate(bundle.core_features)}
+    row, parts = np.full(len(place), np.nan), np.zeros(len(place))
+    row[place["spend_last_28d"]], row[place["purchase_days"]] = 0.0, 900.0
+    parts[place["spend_last_28d"]], parts[place["purchase_days"]] = -0.9, -0.5
+    usual = explain._reasons._Usual(bundle, explain.meanings(bundle.definitions))
+    words, group = explain.phrases("en"), [place["spend_last_28d"], place["purchase_days"]]
+    told = explain._reasons._reason(usual, words, row, parts, group, -1.4, 1.4)
+    assert (told.feature, told.direction, told.contribution) == ("purchase_days", "lowers", -1.4)
+    row[place["purchase_days"]] = 0.0
+    assert explain._reasons._reason(usual, words, row, parts, group, -1.4, 1.4).feature == "spend_last_28d"
 
 
 def test_reasons_as_columns(asked: tuple[Bundle, Floats]) -> None:

@@ -38,13 +38,15 @@ class Earlier:
 @dataclass(frozen=True)
 class About:
     """An entry: ``usual`` is another feature of the customer, a number that stands for "as always", an earlier rate, or
-    None, where the population's median is."""  # fmt: skip
+    None, where the population's median is. ``more`` says what anyone expects of a larger value: 1 that it raises the
+    risk, -1 that it lowers it, 0 either."""  # fmt: skip
 
     name: str
     group: str
     theme: str
     unit: str
     usual: str | float | Earlier | None = None
+    more: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,24 +97,24 @@ def _block(total: str) -> Earlier:
 
 ENTRIES = (
     # how long ago, against the customer's own rhythm
-    About("days_since_last_purchase", "silence", "rhythm", "days", "gap_days_median"),
-    About("days_since_previous_purchase", "silence", "rhythm", "days"),
-    About("days_since_fifth_last_purchase", "silence", "rhythm", "days"),
-    About("overdue_ratio", "silence", "rhythm", "times", 1.0),
-    About("overdue_mean_ratio", "silence", "rhythm", "times", 1.0),
-    About("overdue_longest_ratio", "silence", "rhythm", "times"),
-    About("overdue_sd", "silence", "rhythm", "number", 0.0),
-    About("silence_share", "silence", "rhythm", "share"),
-    About("buying_span_share", "silence", "rhythm", "share"),
-    # how often
-    About("purchase_days", "purchases", "rhythm", "purchases"),
-    About("purchase_days_last_{w}d", "purchases", "rhythm", "purchases", _window("purchase_days")),
-    About("purchase_days_from_{near}d_to_{far}d", "purchases", "rhythm", "purchases", _block("purchase_days")),
-    About("purchase_days_per_week", "purchases", "rhythm", "number"),
-    About("purchase_events_last_{w}d", "purchases", "rhythm", "lines", _window("purchase_lines")),
-    About("active_weeks_last_{w}d", "purchases", "rhythm", "weeks"),
-    About("active_weeks_share_last_{w}d", "purchases", "rhythm", "share"),
-    About("purchase_days_trend_{near}d_to_{far}d", "purchases_trend", "rhythm", "change", 0.0),
+    About("days_since_last_purchase", "silence", "rhythm", "days", "gap_days_median", more=1),
+    About("days_since_previous_purchase", "silence", "rhythm", "days", more=1),
+    About("days_since_fifth_last_purchase", "silence", "rhythm", "days", more=1),
+    About("overdue_ratio", "silence", "rhythm", "times", 1.0, more=1),
+    About("overdue_mean_ratio", "silence", "rhythm", "times", 1.0, more=1),
+    About("overdue_longest_ratio", "silence", "rhythm", "times", more=1),
+    About("overdue_sd", "silence", "rhythm", "number", 0.0, more=1),
+    About("silence_share", "silence", "rhythm", "share", more=1),
+    About("buying_span_share", "silence", "rhythm", "share", more=-1),
+    # how often and how much: in logarithms a window's money is its orders and their value
+    About("purchase_days", "activity", "rhythm", "purchases", more=-1),
+    About("purchase_days_last_{w}d", "activity", "rhythm", "purchases", _window("purchase_days"), more=-1),
+    About("purchase_days_from_{near}d_to_{far}d", "activity", "rhythm", "purchases", _block("purchase_days"), more=-1),
+    About("purchase_days_per_week", "activity", "rhythm", "number", more=-1),
+    About("purchase_events_last_{w}d", "activity", "rhythm", "lines", _window("purchase_lines"), more=-1),
+    About("active_weeks_last_{w}d", "activity", "rhythm", "weeks", more=-1),
+    About("active_weeks_share_last_{w}d", "activity", "rhythm", "share", more=-1),
+    About("purchase_days_trend_{near}d_to_{far}d", "purchases_trend", "rhythm", "change", 0.0, more=-1),
     # the rhythm itself
     About("gap_days_mean", "gaps", "rhythm", "days"),
     About("gap_days_median", "gaps", "rhythm", "days"),
@@ -127,18 +129,18 @@ ENTRIES = (
     About("clumpiness", "regularity", "rhythm", "number"),
     About("weekend_share", "weekdays", "rhythm", "share"),
     About("weekdays_distinct", "weekdays", "rhythm", "weekdays"),
-    # how much money
-    About("spend", "spend", "rhythm", "money"),
-    About("spend_last_{w}d", "spend", "rhythm", "money", _window("spend")),
-    About("spend_from_{near}d_to_{far}d", "spend", "rhythm", "money", _block("spend")),
-    About("spend_per_day", "spend", "rhythm", "money"),
-    About("spend_trend_{near}d_to_{far}d", "spend_trend", "rhythm", "times", 1.0),
-    About("mean_order_value", "order_value", "price", "money"),
-    About("mean_order_value_last_{w}d", "order_value", "price", "money", "mean_order_value"),
-    About("order_value_min", "order_value", "price", "money"),
-    About("order_value_median", "order_value", "price", "money"),
-    About("order_value_max", "order_value", "price", "money"),
-    About("order_value_first", "order_value", "price", "money", "mean_order_value"),
+    # money
+    About("spend", "activity", "rhythm", "money", more=-1),
+    About("spend_last_{w}d", "activity", "rhythm", "money", _window("spend"), more=-1),
+    About("spend_from_{near}d_to_{far}d", "activity", "rhythm", "money", _block("spend"), more=-1),
+    About("spend_per_day", "activity", "rhythm", "money", more=-1),
+    About("spend_trend_{near}d_to_{far}d", "spend_trend", "rhythm", "times", 1.0, more=-1),
+    About("mean_order_value", "activity", "price", "money"),
+    About("mean_order_value_last_{w}d", "activity", "price", "money", "mean_order_value"),
+    About("order_value_min", "activity", "price", "money"),
+    About("order_value_median", "activity", "price", "money"),
+    About("order_value_max", "activity", "price", "money"),
+    About("order_value_first", "activity", "price", "money", "mean_order_value"),
     About("order_value_last", "order_value_trend", "price", "money", "mean_order_value"),
     About("order_value_last_to_mean", "order_value_trend", "price", "times", 1.0),
     About("order_value_last_three_to_mean", "order_value_trend", "price", "times", 1.0),
@@ -188,10 +190,10 @@ ENTRIES = (
     About("days_since_last_top_channel", "channels", "engagement", "days"),
     About("days_since_new_channel", "channels", "engagement", "days"),
     # everything besides buying
-    About("touches", "touches", "engagement", "events"),
-    About("touches_last_{w}d", "touches", "engagement", "events", _window("touches")),
-    About("touch_days", "touches", "engagement", "plain_days"),
-    About("days_since_last_touch", "touches", "engagement", "days"),
+    About("touches", "touches", "engagement", "events", more=-1),
+    About("touches_last_{w}d", "touches", "engagement", "events", _window("touches"), more=-1),
+    About("touch_days", "touches", "engagement", "plain_days", more=-1),
+    About("days_since_last_touch", "touches", "engagement", "days", more=1),
     About("touches_per_purchase_day", "touches", "engagement", "number"),
     # what targets of one's own asked for
     About("target_{target}_days", "target_{target}", "product", "plain_days"),

@@ -23,7 +23,7 @@ from churn_clv.models.usual import Usual
 
 INPUTS = (COUNT, FIRST, LAST)
 # Nearer to the base than this, relatively, the derivative is more exact than the quotient of two rounded differences.
-NEAR = 1e-9
+NEAR = 1e-12
 
 
 @dataclass(frozen=True)

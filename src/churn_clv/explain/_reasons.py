@@ -108,10 +108,23 @@ class _Usual:
         self.meanings = [known[name] for name in self.columns]
         self.medians = bundle.reference.usual.medians
 
-    def of(self, place: int, row: Floats) -> tuple[float | None, bool]:
-        """What is usual of the feature at ``place``, and whether it is the customer's own."""
-        own = self._own(self.meanings[place], row)
-        return (own, True) if own is not None else (self.medians[place], False)
+    def of(self, place: int, row: Floats, way: int = 0) -> tuple[float | None, bool, bool]:
+        """What is usual of the feature at ``place``, whether it is the customer's own, and whether it fits.
+
+        ``way`` is where the reason pulls: 1 up, -1 down. A usual fits where the customer differs from it as anyone
+        would expect of such a reason; the customer's own comes first, but not before the population's where that fits
+        and the own does not.
+        """
+        meaning, value = self.meanings[place], number(row[place])
+        own, median = self._own(meaning, row), self.medians[place]
+        told = [(own, True)] * (own is not None)
+        if median is not None and not isinstance(meaning.about.usual, float):  # "as always" is of no population
+            told.append((median, False))
+        for usual, mine in told:
+            if usual is not None and value is not None and meaning.about.more * (value - usual) * way > 0:
+                return usual, mine, True
+        free = value is None or meaning.about.more == 0
+        return (*told[0], free) if told else (None, False, free)
 
     def _own(self, meaning: Meaning, row: Floats) -> float | None:
         usual = meaning.about.usual
@@ -136,10 +149,16 @@ class _Usual:
 def _reason(
     usual: _Usual, words: Phrases, row: Floats, parts: Floats, places: Sequence[int], total: float, size: float
 ) -> Reason:
-    """The reason of a group, told by its feature that pulls the group's way most."""
-    place = max(places, key=lambda i: float(parts[i]) if total > 0 else -float(parts[i]))
+    """The reason of a group, told by the strongest feature that pulls the group's way as anyone would expect.
+
+    A regression may weigh near-copies against each other: the strongest of all might say "nothing bought lately" for a
+    lower risk. Where none is as expected it is told nevertheless.
+    """
+    way = 1 if total > 0 else -1
+    ordered = sorted((i for i in places if way * parts[i] > 0), key=lambda i: -abs(float(parts[i])))
+    place = next((i for i in ordered if usual.of(i, row, way)[2]), ordered[0])
     meaning, value = usual.meanings[place], number(row[place])
-    wont, own = usual.of(place, row)
+    wont, own, _ = usual.of(place, row, way)
     return Reason(
         feature=meaning.feature,
         value=value,
