@@ -177,7 +177,9 @@ def _trained(work: Path) -> Path:
     """Bundles trained on the simulator, which takes a minute or two."""
     (work / "own.yaml").write_text("simulate:\n  customers: 1500\n", encoding="utf-8")
     configs = [str(ROOT / "configs" / "simulator.yaml"), str(work / "own.yaml")]
-    for command in (["simulate", *configs], ["train", *configs], ["score", *configs]):
+    # Published whether it earned it or not: its speed is all that is asked.
+    publish = ["publish", *configs, "--version", "1"]
+    for command in (["simulate", *configs], ["train", *configs], publish, ["score", *configs]):
         print(f"no bundle is published; churn-clv {command[0]} ...", file=sys.stderr, flush=True)
         done = subprocess.run([sys.executable, "-m", "churn_clv.cli", *command], stdout=subprocess.DEVNULL, cwd=work)
         if done.returncode not in (0, 3):  # 3: trained but not promoted
