@@ -97,7 +97,7 @@ class Load:
         def done(connection: Connection, status: int, since: float) -> None:
             nonlocal left
             self.note(status, since)
-            if status and time.perf_counter() < self.ends:
+            if status and (time.perf_counter() < self.ends or not self.times):
                 connection.send(next(self._requests), time.perf_counter())
                 return
             left -= 1
