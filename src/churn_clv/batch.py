@@ -41,6 +41,7 @@ def score(
     return told | {
         "path": str(done.folder), "files": [str(path) for path in scoring.parts_of(done.folder)], "csv": asked.csv,
         "already_scored": done.already, "changes": done.changes, "changes_asked": asked.changes, "table": held,
+        "explained": done.reasons,
     }  # fmt: skip
 
 

@@ -49,7 +49,8 @@ def forget(settings: config.Config, ids: Sequence[str], say: Say) -> dict[str, A
         met: Counter[str] = Counter()
         removed = [_from_scoring(settings, folder, names, met, say) for folder in _folders(settings)]
         shutil.rmtree(scoring.work_folder(settings), ignore_errors=True)
-        removed += [_from_file(path, names, met) for path in _files(scoring.changes_folder(settings))]
+        beside = (scoring.changes_folder(settings), scoring.reasons_folder(settings))
+        removed += [_from_file(path, names, met) for folder in beside for path in _files(folder)]
         say("table of scores")
         url = batch.table_url(settings)
         rows = scoretable.forget(url, settings.dataset, names, keys)
@@ -160,7 +161,7 @@ def _rewrite(path: Path, to: Path, names: Sequence[str]) -> None:
 
 def _elsewhere(settings: config.Config, names: Sequence[str]) -> list[Path]:
     """Other tables under ``out`` that hold one of the ids as customer_id."""
-    own = (scoring.scores_folder(settings), scoring.changes_folder(settings))
+    own = (scoring.scores_folder(settings), scoring.changes_folder(settings), scoring.reasons_folder(settings))
     out = []
     for root, folders, files in os.walk(settings.out):
         folders[:] = [f for f in folders if f not in ("artifacts", "bundles", "cache", "work", "studies")]

@@ -17,7 +17,7 @@ import shop
 import tiny
 from typer.testing import CliRunner
 
-from churn_clv import batch, bundle, cli, config, forgetting, forgotten, publish, scoring, tracking
+from churn_clv import batch, bundle, cli, config, events, explain, forgetting, forgotten, publish, scoring, tracking
 from churn_clv.bundle import Bundle
 from churn_clv.cli import _score
 from churn_clv.errors import UserError
@@ -130,6 +130,26 @@ def test_what_changed_since_the_last_scoring(tiny_bundle: Bundle, tmp_path: Path
     assert changes["previous_cutoff"].unique().to_list() == [EARLIER]
     assert found.filter(customer_id="newcomer")["reason_before"].to_list() == ["unknown"]
     assert Path(told["changes"]["path"]).with_suffix(".csv").exists()
+
+
+def test_reasons_of_the_riskiest_or_of_all(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    own = shop.settings(tmp_path)
+    done = shop.score(own, tiny_bundle, reasons=5)
+    scores = pl.concat([pl.read_parquet(path) for path in done["files"]])
+    found = pl.read_parquet(done["explained"]["path"])
+    risk = scores.filter("eligible").sort("churn_probability", "customer_id", descending=[True, False])
+    assert found["customer_id"].to_list() == risk["customer_id"].head(5).to_list()
+    whole = events.read_log(own).frame
+    for row in found.iter_rows(named=True):
+        alone = whole.filter(pl.col("customer_id") == row["customer_id"])
+        one = explain.frame(tiny_bundle, alone, found.select("customer_id", "cutoff")[:0].vstack(
+            pl.DataFrame({"customer_id": [row["customer_id"]], "cutoff": [row["cutoff"]]})), 3)  # fmt: skip
+        assert row["reasons"] == one["reasons"].to_list()[0] and len(row["reasons"]) == 3
+    every = shop.score(own, tiny_bundle, reasons=None)
+    assert every["already_scored"] and every["explained"]["rows"] == risk.height
+    forgetting.forget(own, [risk["customer_id"][0]], lambda _: None)
+    left = pl.read_parquet(every["explained"]["path"])
+    assert left["customer_id"].to_list() == risk["customer_id"].to_list()[1:]
 
 
 def test_the_last_scoring_may_be_another_model_s(tiny_bundle: Bundle, other: Bundle, tmp_path: Path) -> None:

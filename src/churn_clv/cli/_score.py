@@ -31,6 +31,10 @@ def score(
         bool,
         typer.Option("--changes", help="Also write who changed since the last scoring: band, eligibility, reason."),
     ] = False,
+    reasons: Annotated[
+        str, typer.Option(help="Reasons too: a number, of so many likeliest to lapse, or `all` who have a score.")
+    ] = "0",
+    language: Annotated[str, typer.Option(help="Of the reasons: en or zh.")] = "en",
     again: Annotated[bool, typer.Option("--again", help="Score even if the same log was scored already.")] = False,
     table: Annotated[
         bool | None,
@@ -43,7 +47,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score every known customer at a cutoff: Parquet, CSV, and the SQL table that the service answers from."""
-    from churn_clv import batch
+    from churn_clv import batch, explain
     from churn_clv.bundle import as_date
     from churn_clv.scoring import Asked
     from churn_clv.service.replies import Prediction
@@ -51,10 +55,12 @@ def score(
     settings = config.load(*configs)
     when = as_date(cutoff) if cutoff else None
     wanted = False if table is None and version is not None else table
+    why = _how_many(reasons)
+    explain.phrases(language)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         bundle, chosen = _chosen(settings, version, when)
-        asked = Asked(cutoff=when, csv=csv, changes=changes, again=again)
+        asked = Asked(when, csv, changes, again, why, language)
         return batch.score(settings, bundle, asked, tuple(Prediction.model_fields), say, wanted) | chosen
 
     _show.answer(timed(work), as_json, print_scoring)
@@ -84,6 +90,15 @@ def stored_environment(settings: config.Config) -> dict[str, str]:
         url = str(Path(url).absolute())
     key = Path(settings.out).absolute() / pseudonym.FILE
     return {stored.TABLE: url, stored.MODEL: settings.registered_name, stored.KEY_FILE: str(key)}
+
+
+def _how_many(reasons: str) -> int | None:
+    """Customers to explain; None for all of them."""
+    if reasons == "all":
+        return None
+    if not reasons.isascii() or not reasons.isdigit() or len(reasons) > 9:
+        raise UserError(f"--reasons {reasons} is neither a number of customers nor `all`.")
+    return int(reasons)
 
 
 def _listed(path: Path | None) -> list[str]:
@@ -169,6 +184,9 @@ def print_scoring(document: Mapping[str, Any]) -> None:
         out.print("[bold]in sample[/]: the model has learnt from labels after this cutoff; these scores look too good.")
     out.print(f"written to {document['path']}" + (", scores.csv beside" if document["csv"] else ""), markup=False)
     _print_changes(document)
+    if document.get("explained"):
+        why = document["explained"]
+        out.print(f"reasons of {why['rows']:,} customers: {why['path']}", markup=False)
     table = document.get("table")
     if table:
         state = "is in" if table["published"] else "was not put into"

@@ -15,6 +15,7 @@ from churn_clv.scoring._changes import changes_folder
 from churn_clv.scoring._columns import Column, columns, page
 from churn_clv.scoring._past import Scoring, last_before, scorings
 from churn_clv.scoring._places import MANIFEST, aside, lock_file, mend, parts_of, scores_folder, table_file, work_folder
+from churn_clv.scoring._reasons import reasons_folder
 from churn_clv.scoring._run import Asked, Scored, check, run
 from churn_clv.scoring._summary import summary
 
@@ -34,6 +35,7 @@ __all__ = [
     "mend",
     "page",
     "parts_of",
+    "reasons_folder",
     "run",
     "score",
     "scores_folder",

@@ -17,12 +17,14 @@ from churn_clv import __version__, config
 from churn_clv.bundle import Bundle
 from churn_clv.disk import put_in_place, written
 from churn_clv.errors import UserError
+from churn_clv.explain import DEFAULT
 from churn_clv.log_parts import LINES, Extent
 from churn_clv.scoring import _assemble, _places
 from churn_clv.scoring._changes import write_changes
 from churn_clv.scoring._columns import columns
 from churn_clv.scoring._past import Scoring, last_before
 from churn_clv.scoring._pieces import PIECE_EVENTS, Piece, gather
+from churn_clv.scoring._reasons import write_reasons
 from churn_clv.scoring._summary import Tally
 
 Say = Callable[[str], None]
@@ -33,12 +35,17 @@ ABANDONED_AFTER_SECONDS = 7 * 86_400
 
 @dataclass(frozen=True)
 class Asked:
-    """What a scoring is to make, and in what portions (events a piece, rows a part, lines read at once)."""
+    """What a scoring is to make, and in what portions (events a piece, rows a part, lines read at once).
+
+    ``reasons``: of how many customers, those most likely to lapse first; None: of all; 0: of none.
+    """
 
     cutoff: dt.date | None = None
     csv: bool = False
     changes: bool = False
     again: bool = False
+    reasons: int | None = 0
+    language: str = DEFAULT
     piece_events: int = PIECE_EVENTS
     part_rows: int = _assemble.PART_ROWS
     lines: int = LINES
@@ -46,12 +53,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Scored:
-    """A finished scoring: its folder and manifest, whether it was there already, and the changes if asked for."""
+    """A finished scoring: its folder and manifest, whether it was there already, changes and reasons if asked for."""
 
     folder: Path
     manifest: dict[str, Any]
     already: bool
     changes: dict[str, Any] | None
+    reasons: dict[str, Any] | None = None
 
 
 def run(
@@ -84,7 +92,10 @@ def run(
             with written(target / _places.CSV) as draft:
                 _assemble.write_csv(_places.parts_of(target), draft)
         changes = _changes(settings, target, bundle, cutoff, asked) if asked.changes else None
-        return Scored(target, known, already, changes)
+        why = None
+        if asked.reasons != 0:
+            why = write_reasons(target, settings, bundle, pieces, cutoff, asked.reasons, asked.language, say)
+        return Scored(target, known, already, changes, why)
 
 
 @contextmanager
