@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from churn_clv import config
+from churn_clv import cli, config, service
+from churn_clv.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy" / "Dockerfile"
@@ -76,14 +78,36 @@ def test_the_services_settings_are_an_overlay_that_asks_for_keys() -> None:
     assert (found.host, [str(found.port)]) == ("0.0.0.0", ports)
 
 
+def test_a_config_without_a_data_set_can_be_served_where_it_names_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+    monkeypatch.setattr(service, "serve", lambda *args: given.append(args))
+    monkeypatch.delenv("CHURN_CLV_BUNDLES", raising=False)
+    monkeypatch.delenv("CHURN_CLV_SCORES", raising=False)
+    monkeypatch.chdir(tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text("service: {bundles: /bundles, port: 31987}\n")
+    done = CliRunner().invoke(cli.app, ["serve", str(own)])
+    assert done.exit_code == 0, done.output
+    [(host, port, folder, *_, stored)] = given
+    assert (host, port, str(folder)) == ("127.0.0.1", 31987, "/bundles")
+    assert "CHURN_CLV_MODEL" not in stored and "CHURN_CLV_SCORES" not in stored  # the loaded bundle's own
+    own.write_text("service: {port: 31987}\n")
+    refused = CliRunner().invoke(cli.app, ["serve", str(own)])
+    assert isinstance(refused.exception, UserError) and "names no dataset" in str(refused.exception)
+
+
 def test_compose_builds_stages_that_exist_and_opens_nothing_beyond_this_machine() -> None:
-    for name, service in COMPOSE["services"].items():
-        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
-        assert set(service.get("secrets", [])) <= COMPOSE["secrets"].keys(), name
-        if "build" in service:
-            assert service["build"]["target"] in IMAGES and (ROOT / service["build"]["dockerfile"]) == FILE
-            assert service["read_only"] and service["cap_drop"] == ["ALL"], name
-        volumes = [v.split(":") for v in service.get("volumes", [])]
-        assert all(v[0].startswith("..") or v[0] in COMPOSE["volumes"] for v in volumes), name
+    for name, one in COMPOSE["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in one.get("ports", [])), name
+        assert set(one.get("secrets", [])) <= COMPOSE["secrets"].keys(), name
+        if "build" in one:
+            assert one["build"]["target"] in IMAGES and (ROOT / one["build"]["dockerfile"]) == FILE
+            assert one["read_only"] and one["cap_drop"] == ["ALL"], name
+        for volume in one.get("volumes", []):
+            place = volume.split(":")[0]
+            there = place.startswith("${CHURN_CLV_") or place in COMPOSE["volumes"]
+            assert there or (ROOT / "deploy" / place).exists(), volume
     text = (ROOT / "deploy" / "compose.yaml").read_text()
     assert "PASSWORD:" not in text and "PASSWORD=" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -80,16 +81,21 @@ def forget(
     _show.answer(timed(lambda say: forgetting.forget(settings, names, say)), as_json, print_forgotten)
 
 
-def stored_environment(settings: config.Config) -> dict[str, str]:
-    """What the service needs to answer by id: the table, the model's name in it, and the key of the forgotten."""
-    from churn_clv import batch, pseudonym
+def stored_environment(settings: config.Config, named: bool = True) -> dict[str, str]:
+    """What the service needs to answer by id: the table, the model's name in it, and the key of the forgotten.
+
+    Where the config is not ``named`` after a data set, the model is the loaded bundle's, and the table the one that is
+    set, if any.
+    """
+    from churn_clv import batch, pseudonym, scoretable
     from churn_clv.service import stored
 
-    url = batch.table_url(settings)
-    if "://" not in url:
-        url = str(Path(url).absolute())
     key = Path(settings.out).absolute() / pseudonym.FILE
-    return {stored.TABLE: url, stored.MODEL: settings.registered_name, stored.KEY_FILE: str(key)}
+    out = {stored.KEY_FILE: str(key)}
+    given = batch.table_url(settings) if named else os.environ.get(scoretable.ENVIRONMENT) or settings.service.scores
+    if given:
+        out[stored.TABLE] = given if "://" in given else str(Path(given).absolute())
+    return out | ({stored.MODEL: settings.registered_name} if named else {})
 
 
 def _how_many(reasons: str) -> int | None:

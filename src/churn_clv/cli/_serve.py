@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Mapping
@@ -51,17 +52,21 @@ def publish(
 
 
 def serve(configs: Configs) -> None:
-    """Answer prediction requests on loopback until stopped."""
-    settings = config.load(*configs)
+    """Answer prediction requests, on loopback unless the config says otherwise, until stopped."""
     from churn_clv import publish as folder
     from churn_clv import service
     from churn_clv.cli._score import stored_environment
 
+    named = config.names_dataset(*configs)
+    settings = config.load(*configs) if named else config.places(*configs)
     s = settings.service
-    folder.check_owner(settings)
+    if named:
+        folder.check_owner(settings)
+    elif not (s.bundles or os.environ.get("CHURN_CLV_BUNDLES")):
+        raise UserError("the config names no dataset, so no bundles folder follows from it. Give service.bundles too.")
     _check_port(s.host, s.port)
     err.print(f"serving {settings.bundles_folder} on http://{s.host}:{s.port} (Ctrl-C stops it)")
-    stored = stored_environment(settings)
+    stored = stored_environment(settings, named)
     service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds, s, stored)
 
 

@@ -80,6 +80,7 @@ __all__ = [
     "default_text",
     "from_dict",
     "load",
+    "names_dataset",
     "overlaid",
     "places",
     "to_yaml",
@@ -117,6 +118,11 @@ def places(*paths: str | Path) -> Config:
     """What overlays say of where things go (``out``, ``tracking``, ``service``); they may lack the rest."""
     merged = _merged(_parse(default_text(), DEFAULT), paths)
     return from_dict({k: merged[k] for k in ("out", "tracking", "service")} | {"dataset": "unnamed"})
+
+
+def names_dataset(*paths: str | Path) -> bool:
+    """Whether overlays say what data they are of."""
+    return "dataset" in _merged(_parse(default_text(), DEFAULT), paths)
 
 
 def _load(values: dict[str, Any], paths: tuple[str | Path, ...], settings: dict[str, Any]) -> Config:
