@@ -243,3 +243,15 @@ def test_sigterm_finishes_what_is_in_flight_and_ends(served: Served) -> None:
         load.done.set()
     print(f"ended after {time.monotonic() - began:.1f} s; answers {dict(load.met)}")
     assert set(load.met) <= {"200"}
+
+
+@check
+def test_a_worker_ends_with_its_supervisor(tmp_path: Path) -> None:
+    """Killed outright it can tell nobody; a worker left behind would hold the port and follow CURRENT for ever."""
+    with serving(tmp_path, {}) as running:
+        worker = running.worker()
+        os.kill(running.process.pid, signal.SIGKILL)
+        end = time.monotonic() + 30
+        while Path(f"/proc/{worker}").exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not Path(f"/proc/{worker}").exists()

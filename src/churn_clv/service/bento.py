@@ -14,7 +14,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 import bentoml
 from starlette.middleware.cors import CORSMiddleware
 
-from churn_clv.service import logs, proof, settings, wire
+from churn_clv.service import logs, parent, proof, settings, wire
 from churn_clv.service.app import create_app
 from churn_clv.service.asgi import App
 from churn_clv.service.contract import MAX_BODY_BYTES
@@ -101,6 +101,7 @@ class ChurnService:
         gc.freeze()
         # A request of 40,000 events makes 100,000 objects, none in a cycle; looking for them each 700 doubles its time.
         gc.set_threshold(*GC_THRESHOLDS)
+        parent.follow()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
