@@ -6,8 +6,9 @@ anything is parsed; the golden customers then prove that this installation compu
 """
 
 from churn_clv.bundle._files import FILES, FORMAT, MANIFEST, load_bundle, save, verify, version_of
-from churn_clv.bundle._model import Bundle, Reference, as_date, make_reference
+from churn_clv.bundle._model import Bundle, as_date
 from churn_clv.bundle._proof import BundleError, FormatError, feature_entries, installed
+from churn_clv.bundle._reference import Reference, make_reference
 from churn_clv.bundle._targets import ASKED, TargetReference, columns_of, target_reference
 
 __all__ = [

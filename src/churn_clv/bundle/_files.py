@@ -18,7 +18,7 @@ import lightgbm as lgb
 import yaml
 
 from churn_clv import config
-from churn_clv.bundle._model import Bundle, Reference
+from churn_clv.bundle._model import Bundle
 from churn_clv.bundle._proof import (
     BundleError,
     FormatError,
@@ -32,6 +32,7 @@ from churn_clv.bundle._proof import (
     same_code,
     whole_file,
 )
+from churn_clv.bundle._reference import Reference
 from churn_clv.bundle._targets import TargetReference
 from churn_clv.errors import UserError
 from churn_clv.models import outlook, usual

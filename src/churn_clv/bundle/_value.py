@@ -16,7 +16,7 @@ from churn_clv.models.retention import Retention, active_probability, strata_of,
 from churn_clv.models.silence import Silence
 
 if TYPE_CHECKING:
-    from churn_clv.bundle._model import Reference
+    from churn_clv.bundle._reference import Reference
 
 # The feature that says how much is known of a customer, and the one that holds all net money so far.
 ORDERS, LIFETIME = "purchase_days", "spend"

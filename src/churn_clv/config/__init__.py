@@ -19,7 +19,6 @@ from churn_clv.config._sections import (
     LETTERS,
     Booster,
     Bundle,
-    Config,
     Features,
     Grade,
     Models,
@@ -44,6 +43,7 @@ from churn_clv.config._sources import (
 )
 from churn_clv.config._targets import CORE, Contract, Predicate, Target
 from churn_clv.config._uri import without_password
+from churn_clv.config._whole import Config
 from churn_clv.errors import UserError, nearest
 
 __all__ = [
