@@ -20,6 +20,7 @@ import yaml
 
 from churn_clv import config
 from churn_clv.bundle import MANIFEST, verify
+from churn_clv.disk import flush
 from churn_clv.errors import UserError
 
 CURRENT = "CURRENT"
@@ -120,9 +121,9 @@ def _copy(source: Path, draft: Path, names: list[str]) -> None:
     for name in names:
         shutil.copyfile(source / name, draft / name)
         (draft / name).chmod(0o644)
-        _flush(draft / name)
+        flush(draft / name)
     draft.chmod(0o755)
-    _flush(draft)
+    flush(draft)
 
 
 def _move_in(draft: Path, target: Path) -> None:
@@ -135,7 +136,7 @@ def _move_in(draft: Path, target: Path) -> None:
         # What stands there is damaged. It is moved aside first: a folder cannot be replaced in one step.
         target.rename(Path(tempfile.mkdtemp(prefix=_HIDDEN, dir=target.parent)) / "damaged")
         draft.rename(target)
-    _flush(target.parent)
+    flush(target.parent)
 
 
 def _replace_text(path: Path, text: str) -> None:
@@ -151,7 +152,7 @@ def _replace_text(path: Path, text: str) -> None:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    _flush(path.parent)
+    flush(path.parent)
 
 
 def _read(path: Path) -> str | None:
@@ -159,14 +160,6 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         return None
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sweep(root: Path) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import disks
 import polars as pl
 import pytest
 import shop
@@ -194,17 +195,8 @@ def test_a_forgetting_that_is_killed_is_finished_by_the_next(tmp_path: Path, tin
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 3 MB in memory; skipped where it cannot be mounted."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    command = [mount or "mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small tmpfs cannot be mounted here (needs root)")
-    try:
+    with disks.small(tmp_path / "small", 3) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.mark.check
