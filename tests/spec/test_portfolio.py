@@ -110,7 +110,9 @@ def test_everyone_is_new() -> None:
     assert set(scores["lifecycle_stage"]) == {"new"} and scores["cluster"].null_count() == 30
     words = said(document)
     assert "the log does not reach the median time from first to second purchase: 56 days are taken" in words
-    assert "nobody is 'mature' at training: no percentile within that stage" in words
+    assert "nobody 'mature' at training, 10 are needed: no percentile within that stage" in words
+    few, scores = learnt(bought(3, count=9))
+    assert "9 'new' at training, 10 are needed" in said(few) and scores["stage_percentile"].null_count() == 9
     assert "no clusters: 30 customers have bought, 200 are needed" in words
     assert "rfm_recency: nobody has level 1, 2, 4, 5" in words and "lifecycle_stage 'lapsed': nobody" in words
     assert portfolio_figure.draw(document)
