@@ -102,6 +102,13 @@ def test_a_bundle_without_segments_scores_as_before(tiny_bundle: bundle.Bundle) 
     assert segmented.served().score_log(segmented.log().frame, CUTOFF).select(same).equals(found.select(same))
 
 
+def test_the_lean_way_to_score_gives_the_same(served: bundle.Bundle, batch: pl.DataFrame) -> None:
+    """Without targets of one's own only the eligible get features; all get segments."""
+    core = tuple(h for h in served.heads if h.target not in served.reference.targets)
+    bare = dataclasses.replace(served, heads=core, reference=dataclasses.replace(served.reference, targets={}))
+    assert scored(bare, segmented.log(200).frame).equals(batch)
+
+
 def test_history_decides_on_stages_never_the_model(served: bundle.Bundle, batch: pl.DataFrame) -> None:
     """Another model with the same frozen segments: risks and tiers move, stages, scores, groups and clusters do not."""
     other = dataclasses.replace(tiny.tiny_bundle(2), segments=served.segments)

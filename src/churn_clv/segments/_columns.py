@@ -16,10 +16,10 @@ from churn_clv.timeline import Definitions
 
 
 def columns(
-    own: Segments, past: timeline.Past, rows: pl.DataFrame, scores: pl.DataFrame, definitions: Definitions,
+    own: Segments, past: timeline.Past, rows: pl.DataFrame | None, scores: pl.DataFrame, definitions: Definitions,
     settings: config.Config,
 ) -> pl.DataFrame:  # fmt: skip
-    """COLUMNS of each pair of ``past``, whose matrix (``rows``) and scores (``Bundle.predict``) are in its order."""
+    """COLUMNS of each pair of ``past``; scores (``Bundle.predict``) and matrix (``rows``, if made) in its order."""
     history = read(past, definitions, own.rules, () if own.clusters is None else own.clusters.features, rows)
     return assign(own, history, scores, definitions, settings)
 
