@@ -143,13 +143,12 @@ def test_scoring_the_whole_base(loaded: bundle.Bundle, tmp_path: Path) -> None:
     assert known.null_count() == 0 and (scores["historic_value"] + scores["clv_24m"]).equals(scores["total_value"])
 
 
-def test_a_trained_model_knows_segments(loaded: bundle.Bundle, tmp_path: Path) -> None:
-    """Their columns are in the written scores; everyone has a stage, clusters were found, the core is a fifth."""
+def test_a_trained_model_knows_segments(loaded: bundle.Bundle) -> None:
+    """Their columns are in the scores; everyone has a stage, clusters were found, the core is a fifth."""
     log, own = sim.log(2000), loaded.segments
     assert own is not None and own.clusters is not None and own.clusters.agreement >= 0.8
     scores = scoring.score(loaded, log)
-    written = pl.read_parquet(scoring.write(scores, loaded, log, tmp_path) / scoring.SCORES)
-    assert written.select(segments.COLUMNS).equals(scores.select(segments.COLUMNS))
+    assert set(segments.COLUMNS) <= set(scores.columns)
     assert own.customers == scores.height and scores["lifecycle_stage"].null_count() == 0
     core = scores.filter(value_tier="core").height / scores.height
     assert core == pytest.approx(0.2, abs=0.01)
