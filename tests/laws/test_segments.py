@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import segmented
 import tiny
 
-from churn_clv import bundle, segmentation, segments, timeline
+from churn_clv import bundle, scoretable, segmentation, segments, timeline
+from churn_clv.segments import _lifecycle
+from churn_clv.service import answers, reading
+from churn_clv.service.contract import PredictRequest
+from churn_clv.service.replies import Prediction
 
 END = tiny.TRAINED_THROUGH
 CUTOFF = END - dt.timedelta(days=140)
@@ -126,3 +132,47 @@ def test_what_is_learnt_is_learnt_before_the_end() -> None:
     found = segmentation.rhythm(log.frame, CUTOFF, own.definitions, rules)
     assert found == segmentation.rhythm(early.frame, CUTOFF, own.definitions, rules)
     assert segmentation.learn(own, early) == segmentation.learn(own, early)
+
+
+NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
+
+
+def asked(own: bundle.Bundle, names: list[str], **more: Any) -> reading.Histories:
+    """A request for some customers of the log, with their whole history."""
+    told = tiny.plain_log(200).with_columns(pl.col("time").dt.to_string("iso:strict"))
+    events = {
+        name: [{k: v for k, v in row.items() if v is not None} for row in rows.drop("customer_id").to_dicts()]
+        for (name,), rows in told.filter(pl.col("customer_id").is_in(names)).group_by("customer_id")
+    }
+    customers = [{"customer_id": name, "events": events.get(name, [])} for name in names]
+    body = {"customers": customers, "cutoff": CUTOFF.isoformat(), **more}
+    return reading.read(PredictRequest.model_validate_json(json.dumps(body)), own, NOW)
+
+
+def test_the_service_says_them_as_the_batch_does_to_the_bit(served: bundle.Bundle, batch: pl.DataFrame) -> None:
+    """Where they are asked for, among requests answered together; and as the table of scores keeps them."""
+    names = random.Random(5).sample(batch["customer_id"].to_list(), 60)
+    requests = [asked(served, names[:25], segments=True), asked(served, names[25:40]),
+                asked(served, [*names[40:], "nobody"], segments=True, explain=2)]  # fmt: skip
+    found = [p for text in answers.answer(requests, served) for p in json.loads(text)["predictions"]]  # type: ignore[arg-type]
+    expected = {row.pop("customer_id"): row for row in batch.drop("cutoff").to_dicts()}
+    for place, one in enumerate(found):
+        wanted = expected.get(one["customer_id"]) if not 25 <= place < 40 else None
+        assert one["segments"] == wanted, one["customer_id"]
+    assert found[-1]["segments"] is None and found[-1]["reason"] == "unknown"
+    kept = served.score_log(segmented.log(200).frame, CUTOFF)
+    stored = [json.loads(text) for text in scoretable.answers(kept, served, list(Prediction.model_fields))]
+    assert {one["customer_id"]: one["segments"] for one in stored} == expected
+    nobody = json.loads(scoretable.spliced(
+        scoretable.unknown_answer(kept, served, list(Prediction.model_fields)).encode(), "nobody"))  # fmt: skip
+    assert nobody["segments"] is None
+
+
+def test_other_segments_here_refuse_a_bundle(
+    served: bundle.Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle.save(served, tmp_path / "bundle")
+    real = _lifecycle.staged
+    monkeypatch.setattr(_lifecycle, "staged", lambda *given: real(*given).reverse())
+    with pytest.raises(bundle.BundleError, match="belong to other segments here"):
+        bundle.load_bundle(tmp_path / "bundle")
