@@ -48,6 +48,7 @@ class Prediction(TypedDict):
     churn_band: str | None
     expected_spend: float | None
     clv_by_months: dict[str, float] | None
+    segments: dict[str, Any] | None
     score_valid_until: str | None
     model_version: str
     reasons: list[dict[str, Any]] | None

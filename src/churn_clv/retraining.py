@@ -61,7 +61,8 @@ def retrain(
         succession.publish_champion(settings, champion.version, champion.bundle)
         why = f"already champion: version {champion.version} is this recipe on this data."
         return champion.document | {"promoted": True, "already_champion": True, "why": why}
-    trained = training.train(log, settings, say)
+    before = bundle.segments_of(champion.bundle) if champion and champion.bundle else None
+    trained = training.train(log, settings, say, before)
     incumbent = _incumbent(champion, trained, log, settings, say)
     decision = _decide(champion, incumbent, trained, log, settings, say)
     decision, graded = _graded(trained, _keeping_heads(champion, trained, decision), settings)

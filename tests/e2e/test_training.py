@@ -12,7 +12,7 @@ import pytest
 import sim
 import yaml
 
-from churn_clv import bundle, config, events, features, labels, metrics, scoring, training
+from churn_clv import bundle, config, events, features, labels, metrics, scoring, segments, training
 from churn_clv.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -141,6 +141,19 @@ def test_scoring_the_whole_base(loaded: bundle.Bundle, tmp_path: Path) -> None:
     told, known = scoring.summary(scores, loaded)["clv_total"], scores["clv_12m"]
     assert told["12"] == pytest.approx(known.sum()) and 0 < told["3"] < told["6"] < told["12"] < told["24"]
     assert known.null_count() == 0 and (scores["historic_value"] + scores["clv_24m"]).equals(scores["total_value"])
+
+
+def test_a_trained_model_knows_segments(loaded: bundle.Bundle) -> None:
+    """Their columns are in the scores; everyone has a stage, clusters were found, the core is a fifth."""
+    log, own = sim.log(2000), loaded.segments
+    assert own is not None and own.clusters is not None and own.clusters.agreement >= 0.8
+    scores = scoring.score(loaded, log)
+    assert set(segments.COLUMNS) <= set(scores.columns)
+    assert own.customers == scores.height and scores["lifecycle_stage"].null_count() == 0
+    core = scores.filter(value_tier="core").height / scores.height
+    assert core == pytest.approx(0.2, abs=0.01)
+    assert set(scores.filter(reason="lapsed")["lifecycle_stage"]) == {"lapsed"}
+    assert set(scores.filter(reason="prospect")["lifecycle_stage"]) == {"prospect"}
 
 
 def test_cdnow_from_its_package(tmp_path: Path) -> None:

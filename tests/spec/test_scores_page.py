@@ -7,21 +7,23 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import segmented
 import shop
 import tiny
 
 from churn_clv import scoring
-from churn_clv.bundle import Bundle
+from churn_clv.bundle import Bundle, load_bundle, save
 
 PAGE = Path(__file__).parents[2] / "docs" / "scores.md"
 START, END = "<!-- columns: written by tests/spec/test_scores_page.py -->\n", "<!-- end of columns -->\n"
 
 
-def test_the_page_holds_the_columns_that_there_are(tiny_bundle: Bundle, tmp_path: Path) -> None:
+def test_the_page_holds_the_columns_that_there_are(tmp_path: Path) -> None:
     """CHURN_CLV_WRITE_PAGES=1 writes the page's table anew."""
-    own = shop.settings(tmp_path)
-    found = shop.scores(shop.score(own, tiny_bundle))
-    known = scoring.columns(found.schema, tiny_bundle)
+    save(segmented.served(), tmp_path / "bundle")
+    served = load_bundle(tmp_path / "bundle")
+    found = shop.scores(shop.score(shop.settings(tmp_path), served))
+    known = scoring.columns(found.schema, served)
     assert [column.name for column in known] == found.columns
     text = PAGE.read_text(encoding="utf-8")
     before, rest = text.split(START)

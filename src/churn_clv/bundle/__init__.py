@@ -5,7 +5,17 @@ executed and no customer is in it. LightGBM kills the process on a damaged file,
 anything is parsed; the golden customers then prove that this installation computes the same numbers.
 """
 
-from churn_clv.bundle._files import FILES, FORMAT, MANIFEST, load_bundle, save, verify, version_of
+from churn_clv.bundle._files import (
+    FILES,
+    FORMAT,
+    MANIFEST,
+    SEGMENTS,
+    load_bundle,
+    save,
+    segments_of,
+    verify,
+    version_of,
+)
 from churn_clv.bundle._model import Bundle, as_date
 from churn_clv.bundle._proof import BundleError, FormatError, feature_entries, installed
 from churn_clv.bundle._reference import Reference, make_reference
@@ -16,6 +26,7 @@ __all__ = [
     "FILES",
     "FORMAT",
     "MANIFEST",
+    "SEGMENTS",
     "Bundle",
     "BundleError",
     "FormatError",
@@ -28,6 +39,7 @@ __all__ = [
     "load_bundle",
     "make_reference",
     "save",
+    "segments_of",
     "target_reference",
     "verify",
     "version_of",

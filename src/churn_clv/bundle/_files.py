@@ -17,7 +17,7 @@ from typing import Any
 import lightgbm as lgb
 import yaml
 
-from churn_clv import config
+from churn_clv import config, segments
 from churn_clv.bundle._model import Bundle
 from churn_clv.bundle._proof import (
     BundleError,
@@ -57,6 +57,8 @@ FILES = (
     "reference.json",
     "report.json",
 )
+# Where a bundle knows segments: one more file, which older ones have not, and which is verified like all others.
+SEGMENTS = "segments.json"
 
 
 def save(bundle: Bundle, folder: Path) -> str:
@@ -146,10 +148,20 @@ def load_bundle(folder: str | Path) -> Bundle:
         report=parts["report.json"],
         manifest=manifest,
         version=manifest["version"],
+        segments=segments.from_json(parts[SEGMENTS]) if SEGMENTS in parts else None,
     )
     prove(bundle, parts["golden.json"])
     prove_alone(bundle, parts["golden.json"])
     return bundle
+
+
+def segments_of(folder: Path) -> segments.Segments | None:
+    """The segments of a bundle that is not loaded, to name new clusters after; None where it holds none to be read."""
+    try:
+        held = SEGMENTS in verify(folder)["files"]
+        return segments.from_json(json.loads((folder / SEGMENTS).read_text())) if held else None
+    except (BundleError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _contents(bundle: Bundle) -> dict[str, str]:
@@ -170,6 +182,7 @@ def _contents(bundle: Bundle) -> dict[str, str]:
         "report.json": as_json(bundle.report),
         "golden.json": as_json(golden_answers(bundle)),
         "config.yaml": config.to_yaml(bundle.config),
+        **({SEGMENTS: as_json(segments.to_json(bundle.segments))} if bundle.segments else {}),
         **{head_file(h): h.booster.model_to_string() for h in bundle.heads},
         **{whole_file(h): h.whole.model_to_string() for h in bundle.heads if h.whole},
     }

@@ -12,16 +12,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churn_clv import config, events, features, matrix, timeline
+from churn_clv import config, events, features, matrix, segments, timeline
 from churn_clv.bundle import _value
 from churn_clv.bundle._reference import Reference
-from churn_clv.bundle._targets import ASKED, answers_of, band, columns_of, percentile
+from churn_clv.bundle._targets import ASKED, answers_of, band, columns_of
 from churn_clv.bundle._valid import VALID, Ageing
 from churn_clv.bundle._value import LIFETIME, ORDERS
 from churn_clv.errors import UserError
 from churn_clv.models.interval import reliability
 from churn_clv.models.predict import Floats, Head, answers
 from churn_clv.models.silence import Silence
+from churn_clv.quantiles import percentile
 from churn_clv.timeline import Definitions
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Bundle:
     report: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+    segments: segments.Segments | None = None
 
     @cached_property
     def features(self) -> tuple[str, ...]:
@@ -139,14 +141,26 @@ class Bundle:
         if self.reference.targets:  # whose populations hold others than the eligible
             return self.score_pairs(frame, pairs)
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        return self.predict(matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME)), frame)
+        scores = self.predict(matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME)), frame)
+        # the lean matrix lacks the features of those who are not eligible, and they are in segments, too
+        return scores if self.segments is None else scores.hstack(self.segmented(frame, None, scores))
 
     def score_pairs(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Predictions for the known customers among ``pairs`` (``customer_id``, ``cutoff``), in the matrix's order.
 
-        Events of other types than ``event_types`` are ignored: the model has never met them.
+        Events of other types than ``event_types`` are ignored: the model has never met them. With the columns of
+        segments (docs/segments.md) where the bundle holds any.
         """
-        return self.predict(self.rows_of(frame, pairs), frame)
+        rows = self.rows_of(frame, pairs)
+        scores = self.predict(rows, frame)
+        return scores if self.segments is None else scores.hstack(self.segmented(frame, rows, scores))
+
+    def segmented(self, frame: pl.DataFrame, rows: pl.DataFrame | None, scores: pl.DataFrame) -> pl.DataFrame:
+        """The segments' columns of a log frame's customers, in the order of their scores and whole matrix, if made."""
+        assert self.segments is not None
+        met = frame.filter(pl.col("event_type").is_in(self.event_types))
+        past = timeline.Past(met, scores.select("customer_id", "cutoff"))
+        return segments.columns(self.segments, past, rows, scores, self.definitions, self.config)
 
     def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:
         plain = events.to_polars(frame)

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 import churn_clv
-from churn_clv import features, golden, matrix, timeline
+from churn_clv import features, golden, matrix, segments, timeline
+from churn_clv.bundle._model import Bundle
 from churn_clv.errors import UserError
 from churn_clv.models.predict import Head, raw_margin
 from churn_clv.timeline import Definitions
 
-if TYPE_CHECKING:
-    pass
-
-
-from churn_clv.bundle._model import Bundle
-
 # Probabilities and money agree across processors to this, features and margins to the bit (contract K2).
 TOLERANCE = 1e-12
+# Of the segments those that no prediction decides: a last bit of one could move a customer across an edge.
+UNPREDICTED = (*segments.SCORES, segments.GROUP, segments.STAGE, segments.CLUSTER)
 
 
 class BundleError(UserError):
@@ -73,7 +70,14 @@ def golden_answers(bundle: Bundle) -> dict[str, Any]:
         "margins": {head_file(h): h.margin(values[head_file(h)]).tolist() for h in bundle.heads}
         | {whole_file(h): raw_margin(h.whole, values[head_file(h)]).tolist() for h in bundle.heads if h.whole},
         "predictions": {head_file(h): h.predict(values[head_file(h)]).tolist() for h in bundle.heads},
-    }
+    } | _golden_segments(bundle, frame, pairs)
+
+
+def _golden_segments(bundle: Bundle, frame: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, Any]:
+    """UNPREDICTED of the golden customers, where the bundle knows segments."""
+    if bundle.segments is None:
+        return {}
+    return {"segments": bundle.score_pairs(frame, pairs).select(*UNPREDICTED).to_dict(as_series=False)}
 
 
 def prove(bundle: Bundle, expected: Mapping[str, Any]) -> None:
@@ -89,6 +93,8 @@ def prove(bundle: Bundle, expected: Mapping[str, Any]) -> None:
         np.allclose(found["predictions"][h], expected["predictions"][h], rtol=TOLERANCE, atol=TOLERANCE)
         for h in expected["predictions"]
     )
+    if found.get("segments") != expected.get("segments"):
+        raise BundleError(f"the golden customers belong to other segments here. {_remedy(bundle.manifest)}")
     if found["margins"] != expected["margins"] or found["eligible"] != expected["eligible"] or not close:
         raise BundleError(
             "the golden customers are scored differently here. Install the locked requirements (LightGBM "

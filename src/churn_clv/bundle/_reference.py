@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from churn_clv import config
-from churn_clv.bundle._targets import TargetReference, quantiles_of
+from churn_clv.bundle._targets import TargetReference
 from churn_clv.models.interval import ByOrders
 from churn_clv.models.loss import LossTable
 from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import Floats
 from churn_clv.models.retention import Retention
 from churn_clv.models.usual import Usual
+from churn_clv.quantiles import quantiles_of
 
 
 @dataclass(frozen=True)

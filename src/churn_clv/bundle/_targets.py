@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from churn_clv.models.predict import Floats, Head
+from churn_clv.quantiles import percentile, quantiles_of
 
-QUANTILES = 1001
 # The column of the matrix that says who belongs to a target's population.
 ASKED = "asked_"
 # Kinds whose number is a probability; the others are a count or money.
@@ -34,19 +34,6 @@ def target_reference(judged: Floats, label: Floats) -> TargetReference:
     """
     base = float(np.mean(label))
     return TargetReference(quantiles_of(judged), base, (base, 2 * base / (1 + base)))
-
-
-def quantiles_of(values: Floats) -> tuple[float, ...]:
-    """``QUANTILES`` quantiles, each a value that occurs."""
-    return tuple(float(q) for q in np.quantile(values, np.linspace(0, 1, QUANTILES), method="inverted_cdf"))
-
-
-def percentile(quantiles: Sequence[float], values: Floats) -> Floats:
-    """Mid-rank position among frozen quantiles, 0 to 100 (contract K9)."""
-    frozen = np.asarray(quantiles)
-    below, upto = np.searchsorted(frozen, values, "left"), np.searchsorted(frozen, values, "right")
-    rank = (below + upto) / 2 - 0.5
-    return np.clip(rank / (len(frozen) - 1), 0.0, 1.0) * 100
 
 
 def band(edges: Sequence[float], names: Sequence[str], values: Floats) -> list[str]:

@@ -11,7 +11,7 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _ahead, _champion, _key, _lab, _log, _score, _serve, _tune
+from churn_clv.cli import _ahead, _champion, _key, _lab, _log, _score, _segments, _serve, _tune
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -45,6 +45,7 @@ for command in (
     _ahead.forecast,
     _serve.publish,
     _score.score,
+    _segments.segments,
     _ahead.whatif,
     _score.forget,
     _serve.serve,

@@ -27,11 +27,12 @@ from churn_clv.config._sections import (
     Tracking,
     Value,
 )
+from churn_clv.config._segments import Segments
 from churn_clv.config._sources import Events
 from churn_clv.config._targets import CORE, Target, TargetName
 
 # The sections that change nothing of what is learnt.
-APART = {"out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv"}
+APART = {"out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments"}
 
 
 class Config(Section):
@@ -53,6 +54,7 @@ class Config(Section):
     backtest: Backtest = Backtest()
     value: Value = Value()
     clv: Clv = Clv()
+    segments: Segments = Segments()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()

@@ -15,6 +15,7 @@ from typing import Any
 from churn_clv.features._build import build
 from churn_clv.features._catalogue import FAMILIES, as_markdown, catalogue, core, family_of, left_out, names
 from churn_clv.features._feature import Feature, hashes
+from churn_clv.features._history import grain
 
 __all__ = [
     "FAMILIES",
@@ -24,6 +25,7 @@ __all__ = [
     "catalogue",
     "core",
     "family_of",
+    "grain",
     "hashes",
     "left_out",
     "names",

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from churn_clv import segments
+
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
 
@@ -83,6 +85,8 @@ def _field(name: str, scores: pl.DataFrame, bundle: Bundle) -> pl.Expr:
     if name in ("clv_by_months", "clv_low_by_months", "clv_high_by_months"):
         end = {"clv_by_months": "", "clv_low_by_months": "_low", "clv_high_by_months": "_high"}[name]
         return _each({str(m): f"clv_{m}m{end}" for m in clv.months}, last)
+    if name == "segments" and segments.STAGE in scores.columns:
+        return _each({c: c for c in segments.COLUMNS}, segments.STAGE)
     if name == "targets":
         return pl.struct(_target(bundle, place) for place in range(len(bundle.own_heads)))
     return pl.col(name) if name in scores.columns else pl.lit(None)

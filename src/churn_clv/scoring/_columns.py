@@ -14,6 +14,7 @@ CHANCE, PLACE, MONEY, COUNT, DAYS, WORD, DAY, FLAG = (
     "probability, 0 to 1", "percent, 0 to 100", "major units of currency", "purchase days", "days", "word", "date",
     "true or false",
 )  # fmt: skip
+LEVEL = "level, 1 to 5 (best)"
 # How a type is called in the documentation; Parquet, SQLite and PostgreSQL have their own words for it.
 TYPES = {pl.String: "text", pl.Date: "date", pl.Boolean: "boolean", pl.Float64: "double"}
 INTEGER = "integer"
@@ -77,6 +78,17 @@ KINDS = (
     _Kind("in_sample", FLAG, "The model has learnt from labels after this cutoff: such scores look too good."),
     _Kind("model_version", "SHA-256", "Of the bundle that scored."),
     _Kind("score_valid_until", DAY, "The next day on which the score moves though nothing happens."),
+    _Kind(
+        "rfm_recency", LEVEL, "Of the days since the last purchase, by edges frozen in the bundle (docs/segments.md)."
+    ),
+    _Kind("rfm_frequency", LEVEL, "Of the purchase days so far."),
+    _Kind("rfm_monetary", LEVEL, "Of the net spend so far; null without amounts."),
+    _Kind("rfm_group", WORD, "The name of the three scores' cell; of those who have not bought a name of their own."),
+    _Kind("value_tier", WORD, "core, potential, low, by rules; null where none holds."),
+    _Kind("value_risk", WORD, "protect, win_back, grow, let_go: value tier x risk; null without a risk."),
+    _Kind("lifecycle_stage", WORD, "prospect, new, growing, mature, declining, lapsed, won_back: by the own rhythm."),
+    _Kind("stage_percentile", PLACE, "Of the longest CLV among those of the stage at training."),
+    _Kind("cluster", WORD, "The nearest of the frozen centres; null without a purchase."),
     _Kind("percentile_in_scoring", PLACE, "Rank of churn_probability among all eligible of this scoring; batch only."),
     _Kind("previous_churn_band", WORD, "churn_band in the last scoring; batch only."),
     _Kind("score_change", "probability, -1 to 1", "churn_probability less that of the last scoring; batch only."),

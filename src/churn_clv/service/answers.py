@@ -69,7 +69,8 @@ def answer(
     check()
     names = [name for h in histories for name in h.names]
     scored = bundle.predict(rows, frame)
-    found = iter(_predictions(names, cutoffs, scored, reasons, bundle, warnings.of))
+    places = _segments(histories, frame, rows, scored, bundle)
+    found = iter(_predictions(names, cutoffs, scored, reasons, places, bundle, warnings.of))
     if measures is not None:
         _measure(rows, scored, len(cutoffs), bundle, measures)
     return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
@@ -92,6 +93,22 @@ def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle)
             asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
             found = explain.by_customer(bundle, asked, h.explain, h.language)
         out += [found.get(key) for key in own] if found else [None] * len(h.names)
+    return out
+
+
+def _segments(
+    histories: Sequence[Histories], frame: pl.DataFrame, rows: pl.DataFrame, scored: pl.DataFrame, bundle: Bundle
+) -> list[dict[str, Any] | None]:
+    """By customer's position the segments, or None where they are not asked for or there are none."""
+    out: list[dict[str, Any] | None] = [None] * sum(len(h.names) for h in histories)
+    if bundle.segments is None or not any(h.segments for h in histories):
+        return out
+    asked = [h.segments for h in histories for _ in h.names]
+    own = pl.Series([asked[reading.position(key)] for key in rows["customer_id"].to_list()], dtype=pl.Boolean)
+    rows = rows.filter(own)
+    found = bundle.segmented(frame, rows, scored.filter(own))
+    for key, place in zip(rows["customer_id"].to_list(), found.iter_rows(named=True), strict=True):
+        out[reading.position(key)] = place
     return out
 
 
@@ -179,7 +196,8 @@ def _judge_cutoffs(cutoffs: Sequence[dt.date], bundle: Bundle, warnings: _Warnin
 
 def _predictions(
     names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame,
-    reasons: list[list[dict[str, Any]] | None], bundle: Bundle, warnings: list[list[Warned]],
+    reasons: list[list[dict[str, Any]] | None], places: list[dict[str, Any] | None], bundle: Bundle,
+    warnings: list[list[Warned]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One Prediction for each customer, as plain values: a model for each would cost more than the predictions."""
     found = _spread(scored, len(names))
@@ -195,6 +213,7 @@ def _predictions(
             ],
             **_nested(found, bundle),
             "targets": _targets(found, bundle),
+            "segments": places,
             "reasons": reasons,
             "warnings": [*warnings],
         }

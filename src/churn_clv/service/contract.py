@@ -203,6 +203,10 @@ class PredictRequest(Asked):
         Field(pattern=f"^({'|'.join(languages())})$", description=f"Of the reasons: {' or '.join(languages())}."),
     ] = DEFAULT
 
+    segments: Annotated[
+        bool, Field(description="Also each customer's segments; null throughout where the model has none.")
+    ] = False
+
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if self.customers and (self.events is not None or self.cutoffs is not None):

@@ -64,6 +64,22 @@ class Reason(Answer):
     text: Annotated[str, Field(examples=["no purchase for 74 days against a usual 30"])]
 
 
+class CustomerSegments(Answer):
+    """Where a customer belongs, by edges and rules frozen with the model; docs/segments.md says what each means."""
+
+    rfm_recency: Annotated[int | None, Field(ge=1, le=5, description="5: the most recent.")]
+    rfm_frequency: Annotated[int | None, Field(ge=1, le=5)]
+    rfm_monetary: Annotated[int | None, Field(ge=1, le=5, description="null without amounts.")]
+    rfm_group: str | None
+    value_tier: Annotated[str | None, Field(description="As the rules name it: core, potential or low.")]
+    value_risk: Annotated[str | None, Field(description="Value tier x risk: protect, grow, win_back or let_go.")]
+    lifecycle_stage: Annotated[str | None, Field(examples=["new", "growing", "mature", "declining", "lapsed"])]
+    stage_percentile: Annotated[
+        float | None, Field(ge=0, le=100, description="Of the longest CLV among those of the stage at training.")
+    ]
+    cluster: str | None
+
+
 class Prediction(Answer):
     """One customer's answer; predictions are null where the customer is not eligible, never made up."""
 
@@ -135,11 +151,15 @@ class Prediction(Answer):
     historic_value: Annotated[float | None, Field(description="Net margin so far.")]
     total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
     targets: Annotated[dict[str, TargetAnswer], Field(description="By name: the config's other targets; empty: none.")]
+    segments: Annotated[
+        CustomerSegments | None,
+        Field(description="By id always, from events where asked for; null where the model has none, and for nobody."),
+    ]
     score_valid_until: Annotated[
         dt.date | None,
         Field(
-            description="The first later midnight at which the score (all numbers but those of `targets`) differs, if "
-            "no more events come; null: never."
+            description="The first later midnight at which the score (all numbers but those of `targets` and "
+            "`segments`) differs, if no more events come; null: never."
         ),
     ]
     reasons: Annotated[

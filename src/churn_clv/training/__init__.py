@@ -6,15 +6,16 @@ and is judged there once. What ships is the same recipe, with the same choices, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
 
-from churn_clv import bundle, config, explain, ladder, matrix, recipe, retention, targets, timeline
+from churn_clv import bundle, config, explain, ladder, matrix, recipe, retention, segmentation, targets, timeline
 from churn_clv.events import Log
 from churn_clv.models import baseline
 from churn_clv.recipe import Say
+from churn_clv.segments import Segments
 from churn_clv.timeline import Plan
 from churn_clv.training._judge import MIN_CLASS, Judged, judge, judge_at, label_of, without_money
 from churn_clv.training._lookback import Lookback, horizon_models, look_back, model_of
@@ -84,8 +85,12 @@ class Trained:
     strata: list[dict[str, Any]] = field(default_factory=list)
 
 
-def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Trained:
+def train(
+    log: Log, settings: config.Config, say: Say = lambda _: None, previous: Segments | None = None
+) -> Trained:  # fmt: skip
     """Judge the recipe at the newest matured cutoff, then refit it on everything and pack the bundle.
+
+    ``previous``: the segments of the model before, after which clusters are named.
 
     Raises UserError where the labels do not fit, a class is missing, or the targets cannot be answered.
     """
@@ -129,11 +134,14 @@ def train(log: Log, settings: config.Config, say: Say = lambda _: None) -> Train
         trained_through=log.ends,
         report=report,
     )
+    say("learning segments")
+    shipped = replace(shipped, segments=segmentation.learn(shipped, log, previous))
     return Trained(shipped, rows, out_of_time(judged), {r.name: r for r in rungs}, judged.plan, data,
                    importance(judged), total_band(judged), own.documents, by_stratum(log, judged))  # fmt: skip
 
 
 def check(log: Log, settings: config.Config) -> None:
-    """Raise UserError for what can be known to fail before anything is built: targets, plan."""
+    """Raise UserError for what can be known to fail before anything is built: targets, segments, plan."""
     answerable(log, settings)
+    segmentation.check(log, settings)
     timeline.make_plan(log.starts["purchase"], log.ends, settings.timeline)
