@@ -23,6 +23,7 @@ OWNERS = {
     "uvicorn": {"service"},
     "optuna": {"tuning"},
     "matplotlib": {
+        "actions_figure",
         "figures",
         "advice_figure",
         "backtest_figures",
