@@ -16,18 +16,20 @@ STYLES = (("-", "o"), ("--", "s"), ("-.", "^"), (":", "D"))
 
 
 def draw(document: Document) -> Figure:
-    """Left: cumulative expected profit by contacts. Right: the plan's profit if its save rates were others."""
-    figure = _figure(13.0, 4.9)
+    """Cumulative expected profit by contacts; the plan's profit if its save, drive-away or take rates were others."""
+    figure = _figure(15.0, 4.9)
     figure.suptitle(_verdict(document), x=0.01, ha="left", fontweight="bold")
-    left, right = figure.subplots(1, 2, width_ratios=[3, 2])
+    left, right, last = figure.subplots(1, 3, width_ratios=[3, 2, 1.5])
     if document["curve"]["points"]:
         _profit(left, document)
     else:
         _empty(left, "Nobody can be priced or contacted: see the plan's notes")
     if document["treated"]:
         _rates(right, document)
+        _takers(last, document)
     else:
-        _empty(right, "Nobody is selected, so nothing can go wrong")
+        _empty(right, "Nobody is selected")
+        last.set_axis_off()
     return figure
 
 
@@ -57,7 +59,7 @@ def _profit(axes: Axes, document: Document) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    axes.legend(loc="lower right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    axes.legend(loc="lower center", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
     _title(axes, f"{best:,} of {curve['candidates']:,} candidates are worth an action")
 
 
@@ -77,6 +79,19 @@ def _rates(axes: Axes, document: Document) -> None:
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     factor = found["break_even_factor"]
     _title(axes, "No save rate pays" if factor is None else f"The plan breaks even at {factor:.0%} of its save rates")
+
+
+def _takers(axes: Axes, document: Document) -> None:
+    rows = document["sensitivity"]["take_rate"]
+    profit = [row["profit"] for row in rows]
+    axes.axhline(0, color=GREY, linewidth=1)
+    axes.plot([row["rate"] for row in rows], profit, "-o", color=BLUE, markersize=5, label="of every action")
+    axes.axhline(document["sensitivity"]["planned"], color=ORANGE, linestyle="--", linewidth=1.4, label="the plan")
+    axes.set(xlabel="take rate of would-be stayers")
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(loc="best", frameon=False, fontsize=9)
+    _title(axes, f"If all stayers took the offer: {profit[-1]:,.0f}")
 
 
 def _empty(axes: Axes, sentence: str) -> None:

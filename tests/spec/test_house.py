@@ -24,10 +24,10 @@ OWNERS = {
     "optuna": {"tuning"},
     "matplotlib": {
         "actions_figure",
-        "figures",
         "advice_figure",
         "backtest_figures",
         "contest_figure",
+        "figures",
         "forecast_figure",
         "portfolio_figure",
         "tuning",

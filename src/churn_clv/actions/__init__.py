@@ -18,9 +18,10 @@ from churn_clv.actions._places import (
     write_plan,
     write_text,
 )
-from churn_clv.actions._plan import HOLDOUT, TREATED, Plan, Situation, make, terms_of
+from churn_clv.actions._plan import Plan, Situation, make, terms_of
 from churn_clv.actions._power import detectable, needed
 from churn_clv.actions._solve import NOBODY, Solution, solve
+from churn_clv.actions._telling import HOLDOUT, TREATED
 from churn_clv.actions._treated import events_of, marked, write_events
 from churn_clv.actions._uplift import auuc, curves, qini
 from churn_clv.actions._webhook import deliver

@@ -23,7 +23,7 @@ Words = tuple[str, ...]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Test(Section):
+class Criterion(Section):
     """A test on one column of the scores; exactly one comparison. An empty value meets none of them."""
 
     column: str
@@ -34,7 +34,7 @@ class Test(Section):
     top_share: Annotated[float, Field(gt=0, le=1)] | None = None
 
     @check(mode="after")
-    def _one_comparison(self) -> Test:
+    def _one_comparison(self) -> Criterion:
         if sum(getattr(self, name) is not None for name in COMPARISONS) != 1:
             raise ValueError(f"give exactly one of {', '.join(COMPARISONS)}")
         return self
@@ -88,7 +88,7 @@ class Action(Section):
     save_rate: AnyRate
     take_rate: AnyRate = Rate(otherwise=1.0)
     driven_away: AnyRate = Rate(otherwise=0.0)
-    eligible: tuple[Test, ...] = ()
+    eligible: tuple[Criterion, ...] = ()
     capacity: NonNegativeInt | None = None
     lapse_probability: Annotated[float, Field(gt=0, lt=1)] | None = None
     value: Money | None = None
@@ -108,7 +108,7 @@ class Action(Section):
 class Rule(Section):
     """Which actions are weighed for customers who meet all of ``when``; the first rule that holds decides."""
 
-    when: tuple[Test, ...] = ()
+    when: tuple[Criterion, ...] = ()
     actions: tuple[Name, ...]
 
 
@@ -175,6 +175,7 @@ class Webhook(Section):
 class Actions(Section):
     """The whole document."""
 
+    on_top: bool = True
     campaign: Name | None = None
     margin_share: Annotated[float, Field(gt=0, le=1)] | None = None
     budget: NonNegativeFloat | None = None
@@ -211,7 +212,7 @@ def shipped_text() -> str:
 def load_actions(paths: Sequence[Path] = ()) -> Actions:
     """The shipped playbook with these overlays, merged left to right; UserError naming file, key and what is expected.
 
-    A file that names `actions:` and `playbook:` both stands for itself: the shipped ones are left out.
+    A file with `on_top: false` leaves out all actions and rules before it.
     """
     merged: dict[str, Any] = _parse(shipped_text(), SHIPPED)
     for path in paths:
@@ -221,7 +222,7 @@ def load_actions(paths: Sequence[Path] = ()) -> Actions:
             raise UserError(f"actions file not found: {path}. Give the path of a YAML file.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"actions file {path} cannot be read: {error}.") from None
-        if own.get("actions") and own.get("playbook"):
+        if own.get("on_top") is False:
             merged = {k: v for k, v in merged.items() if k not in ("actions", "playbook")}
         merged = _merge(merged, own)
     return actions_of(merged, " + ".join(str(p) for p in paths) or SHIPPED)
@@ -271,7 +272,7 @@ def _explain(item: Any) -> str:
     return f"{key}: {item['msg'].removeprefix('Value error, ')}.".removeprefix(": ")
 
 
-_SECTIONS = (Test, Rate, Action, Rule, QuietPeriod, Policy, Holdout, Sds, Measure, Webhook, Actions)
+_SECTIONS = (Criterion, Rate, Action, Rule, QuietPeriod, Policy, Holdout, Sds, Measure, Webhook, Actions)
 _KEYS = sorted({name for section in _SECTIONS for name in section.model_fields})
 _NEEDED = {
     "contact": " Give what one contact costs in money, 0 if nothing, as in `contact: 0.02`.",

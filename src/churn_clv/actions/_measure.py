@@ -14,7 +14,7 @@ import yaml
 from churn_clv import config, labels
 from churn_clv.actions._document import Action, Actions
 from churn_clv.actions._effect import RATIO_ALARM, Effect, effect, response, sample_ratio, takers
-from churn_clv.actions._plan import HOLDOUT, TREATED
+from churn_clv.actions._telling import HOLDOUT, TREATED
 from churn_clv.actions._uplift import auuc, qini
 from churn_clv.errors import UserError
 from churn_clv.events import Log

@@ -19,7 +19,8 @@ from typing import Any
 import polars as pl
 
 from churn_clv.actions._contact import CONTACTS
-from churn_clv.actions._plan import TREATED, Plan
+from churn_clv.actions._plan import Plan
+from churn_clv.actions._telling import TREATED
 from churn_clv.errors import UserError
 
 KEPT = (

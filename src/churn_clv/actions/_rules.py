@@ -8,19 +8,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churn_clv.actions._document import Actions, Rate, Test
+from churn_clv.actions._document import Actions, Criterion, Rate
 from churn_clv.errors import UserError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 
-def lacking(tests: Sequence[Test], scores: pl.DataFrame) -> list[str]:
+def lacking(tests: Sequence[Criterion], scores: pl.DataFrame) -> list[str]:
     """The columns that the tests name and the scores do not have."""
     return sorted({test.column for test in tests} - set(scores.columns))
 
 
-def holds(tests: Sequence[Test], scores: pl.DataFrame) -> Bools:
+def holds(tests: Sequence[Criterion], scores: pl.DataFrame) -> Bools:
     """Whether all tests hold, (rows,); an empty value holds none. UserError where a number is asked of text."""
     every = [_one(test, scores) for test in tests]
     if not every:
@@ -64,7 +64,7 @@ def shares(rate: Rate, scores: pl.DataFrame, where: str) -> Floats:
     return found.fill_null(rate.otherwise).to_numpy()
 
 
-def _one(test: Test, scores: pl.DataFrame) -> pl.Expr:
+def _one(test: Criterion, scores: pl.DataFrame) -> pl.Expr:
     column, dtype = pl.col(test.column), scores.schema[test.column]
     for values, wanted in ((test.is_in, True), (test.is_not_in, False)):
         if values is not None:

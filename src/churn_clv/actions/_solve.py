@@ -65,11 +65,13 @@ def _total(choice: Ints, profit: Floats) -> float:
 
 def _used(choice: Ints, use: Floats) -> Floats:
     rows = np.flatnonzero(choice != NOBODY)
-    return use[:, rows, choice[rows]].sum(axis=1)
+    used: Floats = use[:, rows, choice[rows]].sum(axis=1)
+    return used
 
 
 def _gain(profit: Floats, use: Floats, prices: Floats) -> Floats:
-    return profit - np.einsum("l,lnk->nk", prices, use)
+    less: Floats = np.einsum("l,lnk->nk", prices, use)
+    return profit - less
 
 
 def _prices(profit: Floats, use: Floats, limit: Floats) -> tuple[Floats, float]:

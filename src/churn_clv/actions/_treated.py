@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv.actions._plan import TREATED
+from churn_clv.actions._telling import TREATED
 
 EVENT = "treatment"
 
