@@ -11,6 +11,7 @@ import dataclasses
 import datetime as dt
 from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import polars as pl
 import sim
@@ -70,56 +71,61 @@ def moments(customers: int, seed: int, count: int = 4) -> list[Moment]:
     return out
 
 
-def read_through_noise(customers: int, seed: int, noise: float = 0.6, count: int = 4) -> list[Moment]:
-    """The same without a trained model: who reads the truth through noise and calibrates that at an earlier cutoff."""
+def read_through_noise(customers: int, seed: int, times: int = 1, noise: float = 0.6, count: int = 4) -> list[Moment]:
+    """The same without a trained model: a reader sees the truth through noise and has learnt at an earlier cutoff.
+
+    Each customer stands ``times`` times, every copy read and living on its own: what comes without an action is drawn
+    from the truth given the history, so that large campaigns cost little.
+    """
     own = sim.settings(simulate={"customers": customers, "days": 546})
     made = simulate(own.simulate, seed)
     log = events.from_frame(made.log, events.rules_of(own.events), made.ends)
     cutoffs = [made.ends - dt.timedelta(days=HORIZON * (count - k)) for k in range(-1, count)]
     draw = np.random.default_rng([seed, 1])
-    seen = [_read(made.truth(c, HORIZON), log, c, draw, noise) for c in cutoffs]
-    earlier, out = seen[0], []
-    for frame in seen[1:]:
-        p = _calibrated(earlier["seen_p"], earlier["p_churn_bayes"], frame["seen_p"])
-        active = pl.Series(np.maximum(earlier["spend_bayes"] / (1 - earlier["p_churn_bayes"]), 0))
-        money = _calibrated(earlier["seen_v"], active, frame["seen_v"])
+    earlier, *seen = [_read(made.truth(c, HORIZON), log, c, draw, noise, times) for c in cutoffs]
+    inputs = ["seen_p", "seen_v"]
+    models = [
+        _learner(earlier.select(inputs).to_numpy(), earlier[name].to_numpy()) for name in ("p_churn_bayes", "active")
+    ]
+    out = []
+    for frame in seen:
+        p, money = (m.predict(frame.select(inputs).to_numpy(), num_threads=1) for m in models)
+        p, money, n = np.clip(p, 0.001, 0.999), np.maximum(money, 0.1), frame.height
+        lapsed = draw.random(n) < frame["p_churn_bayes"].to_numpy()
+        spend = np.where(lapsed, 0.0, draw.gamma(2.0, np.maximum(frame["active"].to_numpy(), 0.01) / 2))
         scores = frame.with_columns(
             churn_probability=pl.Series(p), expected_spend=pl.Series((1 - p) * money), eligible=pl.lit(True),
-            reason=pl.lit(None, pl.String), horizon_days=pl.lit(HORIZON),
+            reason=pl.lit(None, pl.String), horizon_days=pl.lit(HORIZON), lapsed=pl.Series(lapsed.astype(float)),
+            spend=pl.Series(spend),
         )  # fmt: skip
-        core = {name: own.targets[name] for name in ("churned", "spend")}
-        came = labels.build(
-            log.frame, frame.select("customer_id", "cutoff"), core, HORIZON, minor_units=2, ends=log.ends
-        )
-        out.append(Moment(scores.with_columns(lapsed=came["churned_28d"], spend=came["spend_28d"]), log.frame))
+        out.append(Moment(scores, log.frame.clear()))
     return out
 
 
 def _read(
-    truth: pl.DataFrame, log: events.Log, cutoff: dt.date, draw: np.random.Generator, noise: float
+    truth: pl.DataFrame, log: events.Log, cutoff: dt.date, draw: np.random.Generator, noise: float, times: int
 ) -> pl.DataFrame:
     """Buyers of the last 84 days, with what is seen of their risk and money."""
     day = pl.col("time").dt.date()
     past = timeline.until(log, cutoff).frame.filter(pl.col("event_type") == "purchase")
     bought = past.group_by("customer_id").agg(n=day.n_unique(), last=day.max())
     own = truth.join(bought, on="customer_id").filter((pl.lit(cutoff) - pl.col("last")).dt.total_days() <= 84)
-    own = own.filter(pl.col("p_churn_bayes") < 0.999)
-    p, spend = own["p_churn_bayes"].to_numpy(), own["spend_bayes"].to_numpy()
-    logit, worth = np.log(p / (1 - p)), np.log(np.maximum(spend / (1 - p), 0.01))
+    own = own.filter(pl.col("p_churn_bayes") < 0.999).sort("customer_id")
+    copies = [own.with_columns(customer_id=pl.format("{}-{}", "customer_id", pl.lit(k))) for k in range(times)]
+    own = pl.concat(copies).with_columns(active=(pl.col("spend_bayes") / (1 - pl.col("p_churn_bayes"))).clip(0.01))
+    p = own["p_churn_bayes"].to_numpy()
     return own.with_columns(
-        seen_p=pl.Series(logit + draw.normal(0, noise, len(p))),
-        seen_v=pl.Series(worth + draw.normal(0, noise / 2, len(p))),
+        seen_p=pl.Series(np.log(p / (1 - p)) + draw.normal(0, noise, len(p))),
+        seen_v=pl.Series(np.log(own["active"].to_numpy()) + draw.normal(0, noise / 2, len(p))),
         reliability=pl.when(pl.col("n") == 1).then(pl.lit("low")).when(pl.col("n") < 4).then(pl.lit("medium"))
         .otherwise(pl.lit("high")),
     )  # fmt: skip
 
 
-def _calibrated(seen: pl.Series, true: pl.Series, now: pl.Series) -> np.ndarray:
-    """Mean truth in fortieths of what was seen, between them a line."""
-    order = np.argsort(seen.to_numpy(), kind="stable")
-    parts = np.array_split(order, 40)
-    at = np.array([seen.to_numpy()[part].mean() for part in parts])
-    return np.interp(now.to_numpy(), at, [true.to_numpy()[part].mean() for part in parts])
+def _learner(seen: np.ndarray, true: np.ndarray) -> lgb.Booster:
+    settings = {"objective": "regression", "num_leaves": 15, "min_data_in_leaf": 50, "learning_rate": 0.1,
+                "verbose": -1, "num_threads": 1, "deterministic": True, "seed": 1}  # fmt: skip
+    return lgb.train(settings, lgb.Dataset(seen, true), num_boost_round=80)
 
 
 def true_terms(scores: pl.DataFrame, document: Actions) -> Terms:

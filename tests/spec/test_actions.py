@@ -169,6 +169,17 @@ def test_an_action_for_the_lapsed_is_priced_by_what_is_assumed() -> None:
     assert plan.frame["churn_probability"][0] is None and plan.frame["lapse"][0] == 0.9
 
 
+def test_the_best_action_of_each_without_limits() -> None:
+    """As in the plan by hand, whatever the budget."""
+    people = scores([("a", 0.5, 100.0), ("b", 0.9, 20.0), ("c", 0.1, 180.0), ("d", None, None)])
+    found = actions.recommend(actions.actions_of(SHOP | {"budget": 0}), people, 0.3)
+    assert found["recommended_action"].to_list() == ["mail", "coupon", None, None]
+    assert found["expected_profit"].to_list()[:2] == pytest.approx([2.0, 11.5])
+    assert found["break_even_save_rate"].to_list()[:2] == pytest.approx([1 / 30, 2 / 45])
+    assert found["value_at_risk"].to_list()[:3] == pytest.approx([30.0, 54.0, 6.0])
+    assert found["value_at_risk"][3] is None and found["expected_profit"][2:].null_count() == 2
+
+
 # --- bad input ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("document", "said"),

@@ -92,7 +92,8 @@ def test_a_rate_by_hand() -> None:
     from churn_clv.actions import _effect
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_effect, "CALIBRATION_SD", 1e-6)
+        patch.setattr(_effect, "LEVEL_SD", 1e-6)
+        patch.setattr(_effect, "SLOPE_SD", 1e-6)
         found = response([1.0] * 40 + [0.0] * 60, [True] * 100, [0.5] * 100, [0] * 100, away=1e-6)
     assert found.mean[0, 0] == pytest.approx((100 * 0.21 + 50 * 0.1) / 150, rel=1e-4)
     assert found.sd[0, 0] == pytest.approx(150**-0.5, rel=1e-4)

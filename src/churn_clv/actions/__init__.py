@@ -20,6 +20,7 @@ from churn_clv.actions._places import (
 )
 from churn_clv.actions._plan import Plan, Situation, make, terms_of
 from churn_clv.actions._power import detectable, needed
+from churn_clv.actions._recommend import recommend
 from churn_clv.actions._solve import NOBODY, Solution, solve
 from churn_clv.actions._telling import HOLDOUT, TREATED
 from churn_clv.actions._treated import events_of, marked, write_events
@@ -61,6 +62,7 @@ __all__ = [
     "overlay",
     "overlay_file",
     "qini",
+    "recommend",
     "release",
     "response",
     "sample_ratio",

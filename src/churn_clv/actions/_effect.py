@@ -11,8 +11,8 @@ from scipy import stats
 
 from churn_clv.actions._rules import Bools, Floats
 
-# The model's probabilities are calibrated, so those of the holdout lie near a + b p with a near 0 and b near 1.
-CALIBRATION_SD = 0.2
+# The model's probabilities are calibrated, so the holdout lapses at a + b p with a near 0 and b near 1: so far from it.
+LEVEL_SD, SLOPE_SD = 0.05, 0.2
 TAKES_SD = 0.05  # of what the holdout takes without being offered
 LEAST_VARIANCE = 0.01
 RATIO_ALARM = 0.001
@@ -81,7 +81,8 @@ def response(
     told = np.hstack([np.zeros(kinds), np.ones(kinds)])
     weight = 1 / np.maximum(lapse * (1 - lapse), LEAST_VARIANCE)
     parts = (-t * lapse, t * (1 - lapse))
-    return _hierarchy(base, told, CALIBRATION_SD, parts, group, groups, lapsed, weight, assumed, sd)
+    spread = np.repeat([LEVEL_SD, SLOPE_SD], kinds)
+    return _hierarchy(base, told, spread, parts, group, groups, lapsed, weight, assumed, sd)
 
 
 def takers(
@@ -94,18 +95,20 @@ def takers(
     weight = np.full(len(t), 1 / (rate * (1 - rate)))
     base = np.ones((len(t), 1))
     rest = took - t * lapse * save
-    return _hierarchy(base, np.zeros(1), TAKES_SD, (t * (1 - lapse),), group, groups, rest, weight, (assumed,), (sd,))
+    return _hierarchy(
+        base, np.zeros(1), np.array([TAKES_SD]), (t * (1 - lapse),), group, groups, rest, weight, (assumed,), (sd,)
+    )
 
 
 def _hierarchy(
-    base: Floats, base_mean: Floats, base_sd: float, parts: Sequence[Floats], group: NDArray[np.int64], groups: int,
+    base: Floats, base_mean: Floats, base_sd: Floats, parts: Sequence[Floats], group: NDArray[np.int64], groups: int,
     outcome: Floats, weight: Floats, assumed: Sequence[float], sd: Sequence[float],
 ) -> Rates:  # fmt: skip
     """Posterior of assumed + common + own departures, (groups + 1, rates), of a normal linear model."""
     kinds, member = len(parts), np.eye(groups)[group]
     columns = [base, *(part[:, None] for part in parts), *(part[:, None] * member for part in parts)]
     mean = np.concatenate([base_mean, np.array(assumed), np.zeros(kinds * groups)])
-    spread = np.concatenate([np.full(base.shape[1], base_sd), np.array(sd), np.repeat(np.array(sd), groups)])
+    spread = np.concatenate([base_sd, np.array(sd), np.repeat(np.array(sd), groups)])
     design = np.hstack(columns)
     scaled = design * weight[:, None]
     covariance = np.linalg.inv(scaled.T @ design + np.diag(1 / spread**2))
