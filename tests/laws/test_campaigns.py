@@ -58,9 +58,15 @@ def test_three_measured_campaigns_reach_the_best_policy() -> None:
 
 @pytest.mark.soak
 def test_with_a_trained_model_too() -> None:
-    """12,000 simulated customers, a model trained before the first campaign: the same, at its own risks and money."""
-    one = shares(c.moments(12_000, 1))
-    assert one["share"][-1] >= 0.85 and 0.9 <= one["promised"] / one["realised"] <= 1.1, one
+    """12,000 simulated customers, a model trained before the first campaign: the same, at its own risks and money.
+
+    Of 3,800 eligible 760 are held out: one round's promise is off by a tenth by chance, that of eight together is not.
+    """
+    moments = c.moments(12_000, 1)
+    found = [shares(moments, repetition) for repetition in range(8)]
+    assert all(one["share"][-1] >= 0.85 for one in found), found
+    kept = sum(one["promised"] for one in found) / sum(one["realised"] for one in found)
+    assert 0.9 <= kept <= 1.1, found
 
 
 def test_the_law_holds_in_what_is_drawn() -> None:

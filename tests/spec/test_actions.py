@@ -334,7 +334,7 @@ def test_power_by_hand() -> None:
 
 
 # --- solver and curve -----------------------------------------------------------------------------
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(40))
 def test_the_solver_finds_the_best_of_all_plans(seed: int) -> None:
     draw = np.random.default_rng(seed)
     profit = draw.normal(1, 2, (6, 2))
@@ -352,10 +352,10 @@ def test_the_solver_finds_the_best_of_all_plans(seed: int) -> None:
 
 def test_many_customers_come_within_a_thousandth_of_the_bound() -> None:
     draw = np.random.default_rng(1)
-    profit, use = draw.gamma(1, 2, (5000, 3)) - 1, draw.gamma(1, 1, (1, 5000, 3))
-    found = actions.solve(profit, use, np.array([500.0]))
+    profit, use = draw.gamma(1, 2, (2000, 3)) - 1, draw.gamma(1, 1, (1, 2000, 3))
+    found = actions.solve(profit, use, np.array([200.0]))
     rows = np.flatnonzero(found.choice != NOBODY)
-    assert use[0, rows, found.choice[rows]].sum() <= 500 + 1e-6
+    assert use[0, rows, found.choice[rows]].sum() <= 200 + 1e-6
     assert 0.9999 * found.bound <= found.profit <= found.bound + 1e-6
 
 

@@ -214,6 +214,10 @@ def test_act_send_measure_and_act_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert sent["released"]["new_treated"] == sent["treated"]
     again = run("act", str(then), "--actions", str(own), "--send")
     assert again["released"]["new_treated"] == 0 and again["treated"] == sent["treated"]
+    with pytest.raises(UserError, match="was released before with other customers"):
+        (tmp_path / "few.yaml").write_text("capacity: 5", encoding="utf-8")
+        few = ["--actions", str(own), "--actions", str(tmp_path / "few.yaml")]
+        CliRunner().invoke(cli.app, ["act", str(then), *few], catch_exceptions=False)
     before = run("measure", str(then), "--actions", str(own))
     assert "its window ends" in before["campaigns"][0]["why"] and before["overlay"] is None
     found = run("measure", str(now), "--actions", str(own))

@@ -8,7 +8,7 @@ from churn_clv.actions._draw import UNIVERSAL, held_out
 from churn_clv.actions._economics import Terms, value_of
 from churn_clv.actions._effect import Effect, effect, response, sample_ratio, takers
 from churn_clv.actions._measure import measure, measured_rates, outcomes, overlay
-from churn_clv.actions._outbox import campaigns, contacts, release, write_audiences
+from churn_clv.actions._outbox import campaigns, check, contacts, release, write_audiences
 from churn_clv.actions._places import (
     folder,
     latest_scoring,
@@ -42,6 +42,7 @@ __all__ = [
     "actions_of",
     "auuc",
     "campaigns",
+    "check",
     "contacts",
     "curves",
     "deliver",

@@ -78,7 +78,7 @@ def contacts(path: Path, campaign: str) -> pl.DataFrame:
 
 def release(path: Path, plan: Plan, batch: int) -> Released:
     """Write a plan's treated and holdout once. Raises UserError where the name stands for another plan."""
-    rows = plan.frame.filter(pl.col("arm").is_not_null()).sort("channel", "action", "customer_id")
+    rows = _assigned(plan)
     name, sha = plan.document["campaign"], identity(rows)
     with opened(path) as database:
         database.execute("begin immediate")
@@ -90,22 +90,19 @@ def release(path: Path, plan: Plan, batch: int) -> Released:
         except BaseException:
             database.execute("rollback")
             raise
-    if found is not None and found[0] != sha:
-        raise UserError(
-            f"campaign '{name}' was released before with other customers or actions; what it reached must stay "
-            f"measurable. Give this plan a name of its own: --campaign NAME."
-        )
+    _refuse_another(name, found, sha)
     new = rows if found is None else rows.clear()
     treated = new.filter(arm=TREATED).height
     return Released(treated, new.height - treated)
 
 
-def released(path: Path, campaign: str) -> bool:
-    """Whether a campaign of this name was released."""
-    if not path.exists():
-        return False
-    with opened(path) as database:
-        return database.execute("select 1 from campaign where name = ?", (campaign,)).fetchone() is not None
+def check(path: Path, plan: Plan) -> None:
+    """Raise UserError where the plan's name stands for another plan that was released."""
+    if path.exists():
+        with opened(path) as database:
+            name = plan.document["campaign"]
+            found = database.execute("select plan from campaign where name = ?", (name,)).fetchone()
+        _refuse_another(name, found, identity(_assigned(plan)))
 
 
 def identity(rows: pl.DataFrame) -> str:
@@ -171,6 +168,18 @@ def write_audiences(plan: Plan, place: Path) -> list[Path]:
         draft.replace(path)
         out.append(path)
     return sorted(out)
+
+
+def _assigned(plan: Plan) -> pl.DataFrame:
+    return plan.frame.filter(pl.col("arm").is_not_null()).sort("channel", "action", "customer_id")
+
+
+def _refuse_another(name: str, found: tuple[str] | None, sha: str) -> None:
+    if found is not None and found[0] != sha:
+        raise UserError(
+            f"campaign '{name}' was released before with other customers or actions; what it reached must stay "
+            f"measurable. Give this plan a name of its own: --campaign NAME."
+        )
 
 
 def _insert(database: sqlite3.Connection, rows: pl.DataFrame, document: dict[str, Any], sha: str, batch: int) -> None:

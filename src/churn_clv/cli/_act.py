@@ -90,6 +90,7 @@ def _plan(
         actions.margin_share or settings.value.margin_share,
     )  # fmt: skip
     plan = room.make(actions, situation)
+    room.check(outbox, plan)
     place = room.folder(settings) / name
     plan.document.update(
         dataset=settings.dataset, currency=settings.events.currency, scores=source,
