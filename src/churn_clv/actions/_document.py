@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as check
 
 from churn_clv.config import Section
@@ -178,7 +178,7 @@ class Actions(Section):
     on_top: bool = True
     campaign: Name | None = None
     margin_share: Annotated[float, Field(gt=0, le=1)] | None = None
-    budget: NonNegativeFloat | None = None
+    budget: Money | None = None
     capacity: NonNegativeInt | None = None
     channels: dict[Name, NonNegativeInt] = Field(default_factory=dict)
     actions: Annotated[dict[Name, Action], Field(min_length=1)]
