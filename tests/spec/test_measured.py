@@ -202,7 +202,7 @@ def test_act_send_measure_and_act_again(tmp_path: Path, monkeypatch: pytest.Monk
         )  # fmt: skip
 
     monkeypatch.setattr(scoring, "score", scored)
-    monkeypatch.setattr("churn_clv.cli._act._bundle", lambda *_: None)
+    monkeypatch.setattr("churn_clv.cli._act.bundle_of", lambda *_: None)
     with pytest.raises(UserError, match="no campaign was released yet"):
         CliRunner().invoke(cli.app, ["measure", str(then)], catch_exceptions=False)
     plan = run("act", str(then), "--actions", str(own), "--budget", "10")

@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from churn_clv import config
 from churn_clv.cli import _show
-from churn_clv.cli._serve import _bundle
+from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
 from churn_clv.cli._work import Configs, Json, timed
 from churn_clv.errors import UserError
@@ -107,13 +107,13 @@ def _plan(
 def _scores(settings: config.Config, log: Any, say: Callable[[str], None]) -> tuple[Any, str]:
     """The latest scoring of this log's end, else one made in memory with the published bundle."""
     from churn_clv import actions as room
-    from churn_clv import scoring
+    from churn_clv import forgotten, scoring
 
     found = room.latest_scoring(settings)
     if found is not None and found[0]["cutoff"][0] == log.ends:
         return found[0], str(found[1])
     say("scoring (no scoring at the log's end is stored)")
-    return scoring.score(_bundle(settings, None), log), "made in memory"
+    return forgotten.without(settings)(scoring.score(bundle_of(settings, None), log)), "made in memory"
 
 
 def _only(scores: Any, column: str) -> Any:
