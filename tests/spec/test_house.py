@@ -23,10 +23,11 @@ OWNERS = {
     "uvicorn": {"service"},
     "optuna": {"tuning"},
     "matplotlib": {
-        "figures",
+        "actions_figure",
         "advice_figure",
         "backtest_figures",
         "contest_figure",
+        "figures",
         "forecast_figure",
         "portfolio_figure",
         "tuning",

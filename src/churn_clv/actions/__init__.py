@@ -1,0 +1,80 @@
+"""Actions that pay: what may be done to whom at what profit, the plan, its release, what it did (docs/actions.md)."""
+
+from __future__ import annotations
+
+from churn_clv.actions._contact import CONTACTS
+from churn_clv.actions._document import Actions, actions_of, load_actions, shipped_text
+from churn_clv.actions._draw import UNIVERSAL, held_out
+from churn_clv.actions._economics import Terms, value_of
+from churn_clv.actions._effect import Effect, effect, response, sample_ratio, takers
+from churn_clv.actions._measure import measure, measured_rates, outcomes, overlay
+from churn_clv.actions._outbox import campaigns, check, contacts, release, write_audiences
+from churn_clv.actions._places import (
+    folder,
+    latest_scoring,
+    outbox_file,
+    overlay_file,
+    write_json,
+    write_plan,
+    write_text,
+)
+from churn_clv.actions._plan import Plan, Situation, make, terms_of
+from churn_clv.actions._power import detectable, needed
+from churn_clv.actions._recommend import recommend
+from churn_clv.actions._solve import NOBODY, Solution, solve
+from churn_clv.actions._telling import HOLDOUT, TREATED
+from churn_clv.actions._treated import events_of, marked, write_events
+from churn_clv.actions._uplift import auuc, curves, qini
+from churn_clv.actions._webhook import deliver
+
+__all__ = [
+    "CONTACTS",
+    "HOLDOUT",
+    "NOBODY",
+    "TREATED",
+    "UNIVERSAL",
+    "Actions",
+    "Effect",
+    "Plan",
+    "Situation",
+    "Solution",
+    "Terms",
+    "actions_of",
+    "auuc",
+    "campaigns",
+    "check",
+    "contacts",
+    "curves",
+    "deliver",
+    "detectable",
+    "effect",
+    "events_of",
+    "folder",
+    "held_out",
+    "latest_scoring",
+    "load_actions",
+    "make",
+    "marked",
+    "measure",
+    "measured_rates",
+    "needed",
+    "outbox_file",
+    "outcomes",
+    "overlay",
+    "overlay_file",
+    "qini",
+    "recommend",
+    "release",
+    "response",
+    "sample_ratio",
+    "shipped_text",
+    "solve",
+    "takers",
+    "terms_of",
+    "value_of",
+    "write_audiences",
+    "write_events",
+    "write_json",
+    "write_plan",
+    "write_text",
+]
