@@ -49,6 +49,7 @@ class Prediction(TypedDict):
     expected_spend: float | None
     clv_by_months: dict[str, float] | None
     segments: dict[str, Any] | None
+    action: dict[str, Any] | None
     score_valid_until: str | None
     model_version: str
     reasons: list[dict[str, Any]] | None

@@ -16,8 +16,8 @@ import numpy as np
 import polars as pl
 import sim
 
-from churn_clv import actions, events, labels, scoring, timeline, training
-from churn_clv.actions import HOLDOUT, NOBODY, TREATED, Actions, Terms
+from churn_clv import actions, events, labels, playbook, scoring, timeline, training
+from churn_clv.actions import HOLDOUT, NOBODY, TREATED
 from churn_clv.simulate import simulate
 
 MARGIN, HORIZON, KEY = 0.3, 28, b"0123456789abcdef0123456789abcdef"
@@ -128,40 +128,40 @@ def _learner(seen: np.ndarray, true: np.ndarray) -> lgb.Booster:
     return lgb.train(settings, lgb.Dataset(seen, true), num_boost_round=80)
 
 
-def true_terms(scores: pl.DataFrame, document: Actions) -> Terms:
+def true_terms(scores: pl.DataFrame, document: playbook.Actions) -> playbook.Terms:
     """The terms of one who knows the law and reads the history as well as can be."""
     p = scores["p_churn_bayes"].to_numpy()
-    worth = actions.value_of(np.maximum(scores["spend_bayes"].to_numpy(), 0.0), p, MARGIN)
+    worth = playbook.value_of(np.maximum(scores["spend_bayes"].to_numpy(), 0.0), p, MARGIN)
     shape = (len(p), len(document.actions))
     law = np.array([[LAW[a][g] for a in document.actions] for g in scores["reliability"]])
     own = list(document.actions.values())
-    return Terms(
+    return playbook.Terms(
         np.broadcast_to(p[:, None], shape), np.broadcast_to(np.nan_to_num(worth)[:, None], shape), law[..., 0],
         law[..., 1], law[..., 2], np.broadcast_to([a.offer or 0.0 for a in own], shape).astype(float),
         np.broadcast_to([a.contact for a in own], shape).astype(float),
     )  # fmt: skip
 
 
-def worth(choice: np.ndarray, terms: Terms) -> float:
+def worth(choice: np.ndarray, terms: playbook.Terms) -> float:
     """The true expected profit of giving each customer this action (NOBODY: none)."""
     rows = np.flatnonzero(choice != NOBODY)
     return float(terms.profit()[rows, choice[rows]].sum())
 
 
-def best(terms: Terms) -> np.ndarray:
+def best(terms: playbook.Terms) -> np.ndarray:
     """The best policy that knows the terms."""
     profit = terms.profit()
     return np.where(profit.max(axis=1) > 0, profit.argmax(axis=1), NOBODY)
 
 
-def chosen(frame: pl.DataFrame, document: Actions) -> np.ndarray:
+def chosen(frame: pl.DataFrame, document: playbook.Actions) -> np.ndarray:
     """A plan's choice as numbers, the held out with what they were selected for."""
     return (
         frame["action"].replace_strict(list(document.actions), range(len(document.actions)), default=NOBODY).to_numpy()
     )
 
 
-def planned(document: Actions, moment: Moment, name: str) -> actions.Plan:
+def planned(document: playbook.Actions, moment: Moment, name: str) -> actions.Plan:
     return actions.make(
         document, actions.Situation(moment.scores, moment.log, pl.DataFrame(schema=actions.CONTACTS), KEY, name, MARGIN)
     )
@@ -189,15 +189,15 @@ def carried_out(plan: actions.Plan, moment: Moment, name: str, draw: np.random.G
     )
 
 
-def learnt(document: dict[str, Any], rows: list[pl.DataFrame]) -> Actions:
+def learnt(document: dict[str, Any], rows: list[pl.DataFrame]) -> playbook.Actions:
     """The document with what these campaigns measured on top."""
     import yaml
 
-    base = actions.actions_of(document)
+    base = playbook.actions_of(document)
     rates = actions.measured_rates(base, pl.concat(rows))
     over = yaml.safe_load(actions.overlay(base, rates)) or {"actions": {}}
     merged = {name: own | over["actions"].get(name, {}) for name, own in document["actions"].items()}
-    return actions.actions_of(document | {"actions": merged})
+    return playbook.actions_of(document | {"actions": merged})
 
 
 def paid(rows: pl.DataFrame) -> float:

@@ -34,6 +34,8 @@ TIMES = ("time", "known_at")
 MONEY = ("amount", "discount")
 UNITS = ("quantity", "value")
 PURCHASE, RETURN = "purchase", "return"
+# What `churn-clv act --send` writes of whom it contacted (definition D31).
+CONTACTED = "campaign_contact"
 # What Polars itself gives the calls of a DataFrame: no pass of its optimizer, which for few rows costs more than they.
 PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
 LIMIT = 9e13  # minor units or thousandths: beyond it a float no longer tells neighbouring cents apart safely

@@ -1,4 +1,4 @@
-"""Take a customer out of everything that scoring has written, and remember not to bring them back.
+"""Take a customer out of everything that scoring and campaigns have written, and remember not to bring them back.
 
 The list of the forgotten comes first, so that whatever breaks off afterwards, a later scoring leaves them out; every
 file is replaced in one step; done again, it finishes what was left. The raw log is the user's own and is not touched.
@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import batch, config, forgotten, scoretable, scoring
+from churn_clv import actions, batch, config, forgotten, scoretable, scoring
 from churn_clv.disk import alone, numbered, put_in_place, written
 from churn_clv.errors import UserError
 
@@ -49,8 +49,10 @@ def forget(settings: config.Config, ids: Sequence[str], say: Say) -> dict[str, A
         met: Counter[str] = Counter()
         removed = [_from_scoring(settings, folder, names, met, say) for folder in _folders(settings)]
         shutil.rmtree(scoring.work_folder(settings), ignore_errors=True)
-        beside = (scoring.changes_folder(settings), scoring.reasons_folder(settings))
+        beside = (scoring.changes_folder(settings), scoring.reasons_folder(settings), actions.folder(settings))
         removed += [_from_file(path, names, met) for folder in beside for path in _files(folder)]
+        outbox = actions.outbox_file(settings)
+        removed.append({"place": str(outbox), "rows": actions.forget(outbox, names)})
         say("table of scores")
         url = batch.table_url(settings)
         rows = scoretable.forget(url, settings.dataset, names, keys)

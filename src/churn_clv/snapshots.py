@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from churn_clv import config, labels, matrix, timeline
+from churn_clv.canonical import CONTACTED
 from churn_clv.events import Log
 from churn_clv.timeline import Definitions
 
@@ -16,6 +17,21 @@ def build(log: Log, cutoffs: Sequence[dt.date], definitions: Definitions) -> pl.
     """The matrix of the eligible customers at every cutoff, sorted by (cutoff, customer_id); no labels yet."""
     pairs = timeline.pairs_of(log.frame["customer_id"].unique(), cutoffs)
     return matrix.build(log.frame, pairs, definitions, eligible_only=True)
+
+
+def untreated(log: Log, snapshots: pl.DataFrame, days: int) -> pl.DataFrame:
+    """``snapshots`` without those whose label window, [cutoff, cutoff + ``days``), holds a contact of a campaign.
+
+    What such a customer does is no natural lapse or stay (definition D31); who was held out, or contacted before the
+    cutoff, stays. In the order given.
+    """
+    sent = log.frame.filter(event_type=CONTACTED).select("customer_id", day=pl.col("time").dt.date())
+    if sent.is_empty():
+        return snapshots
+    rows = snapshots.select("customer_id", "cutoff").with_row_index("row")
+    age = (pl.col("day") - pl.col("cutoff")).dt.total_days()
+    hit = rows.join(sent, on="customer_id").filter((age >= 0) & (age < days))["row"].unique()
+    return snapshots.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(hit.implode()))
 
 
 def with_labels(

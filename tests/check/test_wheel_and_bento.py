@@ -229,7 +229,7 @@ def test_importing_the_service_loads_no_lab(clone: Path, clean: Clean) -> None:
 
 
 def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_path: Path) -> None:
-    """The wheel carries default, search and segments.yaml as in configs/; its command starts without the lab."""
+    """The wheel carries default, search, segments and actions.yaml as in configs/; it starts without the lab."""
     pip = (sys.executable, "-m", "pip")
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--quiet", "-w", tmp_path / "dist", clone)
     (wheel,) = (tmp_path / "dist").glob("churn_clv-*.whl")
@@ -243,7 +243,7 @@ def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_
     where, _, text = run(clean.bin / "python", "-c", code, overlay, env=env, cwd=tmp_path).partition("\n")
     assert Path(where).is_relative_to(tmp_path / "site")
     assert text == (clone / "configs" / "default.yaml").read_text(encoding="utf-8")
-    for name in ("search.yaml", "segments.yaml"):
+    for name in ("search.yaml", "segments.yaml", "actions.yaml"):
         carried = (tmp_path / "site" / "churn_clv" / name).read_text(encoding="utf-8")
         assert carried == (clone / "configs" / name).read_text(encoding="utf-8")
     assert {p.name for p in (tmp_path / "site" / "churn_clv" / "explain" / "phrases").iterdir()} == {

@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn_clv import actions
+from churn_clv import playbook
 from churn_clv.actions import NOBODY, TREATED
 
 
 def shares(moments: list[c.Moment], repetition: int = 0) -> dict[str, Any]:
     """Three measured campaigns, then a fourth: the share of the best policy's profit at each, and what was promised."""
-    draw, document = np.random.default_rng(repetition), actions.actions_of(c.ASSUMED)
+    draw, document = np.random.default_rng(repetition), playbook.actions_of(c.ASSUMED)
     out: dict[str, Any] = {"share": [], "promised": 0.0, "realised": 0.0}
     rows: list[pl.DataFrame] = []
     for number, moment in enumerate(moments):
@@ -34,7 +34,7 @@ def shares(moments: list[c.Moment], repetition: int = 0) -> dict[str, Any]:
 def test_assumed_rates_beat_nobody_and_the_riskiest_tenth(belief: float) -> None:
     """Save rates half, as and half as much again as believed: the true profit stands above both each time."""
     believed = {name: own | {"save_rate": belief * own["save_rate"]} for name, own in c.ASSUMED["actions"].items()}
-    document = actions.actions_of(c.ASSUMED | {"actions": believed})
+    document = playbook.actions_of(c.ASSUMED | {"actions": believed})
     for seed in (1, 2):
         (moment,) = c.read_through_noise(1200, seed, times=2, count=1)
         truth = c.true_terms(moment.scores, document)
@@ -72,7 +72,9 @@ def test_with_a_trained_model_too() -> None:
 def test_the_law_holds_in_what_is_drawn() -> None:
     """Of 20,000 treated would-be lapsers of each group so many are saved as the law says: the test bed is right."""
     (moment,) = c.read_through_noise(800, 3, times=40, count=1)
-    document = actions.actions_of(c.ASSUMED | {"playbook": {"all": {"actions": ["coupon"]}}, "holdout": {"share": 0.5}})
+    document = playbook.actions_of(
+        c.ASSUMED | {"playbook": {"all": {"actions": ["coupon"]}}, "holdout": {"share": 0.5}}
+    )
     plan = c.planned(document, moment, "law")
     came = c.carried_out(plan, moment, "law", np.random.default_rng(1))
     before = came.hstack(moment.scores.filter(plan.frame["arm"].is_not_null()).select(natural="lapsed"))

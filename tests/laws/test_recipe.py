@@ -336,3 +336,26 @@ def test_few_training_cutoffs_still_make_a_recipe(most: int) -> None:
     assert metrics.churn_metrics(
         found.test[labels.column("churned", 28)].to_numpy(), found.predictions["churn_probability"].to_numpy()
     )["churn_auroc"] > 0.6  # fmt: skip
+
+
+# --- who a campaign reached ---------------------------------------------------------------------
+def test_nobody_is_learnt_from_or_judged_whom_a_campaign_reached_in_the_label_window() -> None:
+    """Two campaigns, one inside the test window: those snapshots go, all others stay."""
+    log = sim.log()
+    plain, plan = shop_of(log)
+    days = [plan.test + 3 * DAY, plan.test - 30 * DAY]
+    some = sorted(set(log.frame["customer_id"]))[::3]
+    sent = pl.DataFrame(
+        {"customer_id": some * 2, "event_type": "campaign_contact"}, schema_overrides={"customer_id": pl.String}
+    ).with_columns(time=pl.Series([day for day in days for _ in some]).cast(log.frame.schema["time"]))
+    frame = pl.concat([log.frame, sent], how="diagonal").sort("time", maintain_order=True)
+    shop, same = shop_of(sim.changed(log, frame))
+    assert same == plan
+    horizon = dt.timedelta(days=plan.horizon_days)
+    reached = {(who, cutoff) for who in some for cutoff in plain.snapshots["cutoff"].unique() for day in days
+               if cutoff <= day < cutoff + horizon}  # fmt: skip
+    pairs = plain.snapshots.select("customer_id", "cutoff").rows()
+    assert shop.snapshots.select("customer_id", "cutoff").rows() == [pair for pair in pairs if pair not in reached]
+    assert shop.treated == len(pairs) - shop.snapshots.height > 100
+    at_test = shop.table([plan.test], None)
+    assert not set(at_test["customer_id"]) & set(some) and at_test.height > 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn_clv import actions, actions_figure, config
-from churn_clv.actions import NOBODY, Actions, Terms
+from churn_clv import actions, actions_figure, config, playbook
+from churn_clv.actions import NOBODY
 from churn_clv.actions._contact import blocked
 from churn_clv.actions._curve import curve
-from churn_clv.actions._document import Criterion, Policy
-from churn_clv.actions._rules import holds
 from churn_clv.errors import UserError
+from churn_clv.playbook import Criterion, Policy, holds
 
 DAY, KEY = dt.date(2024, 3, 1), bytes(range(32))
 MAIL = {"channel": "email", "contact": 1.0, "offer": 0, "save_rate": 0.1, "take_rate": 0}
@@ -31,9 +31,9 @@ LOG = pl.DataFrame(
 )
 
 
-def terms(**values: float) -> Terms:
+def terms(**values: float) -> playbook.Terms:
     base = {"lapse": 0.5, "value": 100.0, "save": 0.2, "take": 1.0, "away": 0.0, "offer": 10.0, "contact": 1.0}
-    return Terms(**{k: np.array([v]) for k, v in (base | values).items()})
+    return playbook.Terms(**{k: np.array([v]) for k, v in (base | values).items()})
 
 
 def scores(rows: list[tuple[str, float | None, float | None]], **columns: Any) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def scores(rows: list[tuple[str, float | None, float | None]], **columns: Any) -
 
 def planned(document: dict[str, Any], frame: pl.DataFrame, log: pl.DataFrame = LOG, sent: Any = None) -> actions.Plan:
     sent = pl.DataFrame(schema=actions.CONTACTS) if sent is None else sent
-    return actions.make(actions.actions_of(document), actions.Situation(frame, log, sent, KEY, "c", 0.3))
+    return actions.make(playbook.actions_of(document), actions.Situation(frame, log, sent, KEY, "c", 0.3))
 
 
 # --- D28 ------------------------------------------------------------------------------------------
@@ -76,7 +76,7 @@ def test_no_save_rate_pays_for_an_offer_above_the_value() -> None:
 
 def test_value_is_the_margin_if_active() -> None:
     """Expected 60 at risk .4 is 100 if active, 30 of margin at .3; unknown at certain lapse."""
-    found = actions.value_of(np.array([60.0, 5.0, np.nan]), np.array([0.4, 1.0, 0.2]), 0.3)
+    found = playbook.value_of(np.array([60.0, 5.0, np.nan]), np.array([0.4, 1.0, 0.2]), 0.3)
     assert found[0] == pytest.approx(30.0) and np.isnan(found[1:]).all()
 
 
@@ -172,7 +172,7 @@ def test_an_action_for_the_lapsed_is_priced_by_what_is_assumed() -> None:
 def test_the_best_action_of_each_without_limits() -> None:
     """As in the plan by hand, whatever the budget."""
     people = scores([("a", 0.5, 100.0), ("b", 0.9, 20.0), ("c", 0.1, 180.0), ("d", None, None)])
-    found = actions.recommend(actions.actions_of(SHOP | {"budget": 0}), people, 0.3)
+    found = playbook.recommend(playbook.actions_of(SHOP | {"budget": 0}), people, 0.3)
     assert found["recommended_action"].to_list() == ["mail", "coupon", None, None]
     assert found["expected_profit"].to_list()[:2] == pytest.approx([2.0, 11.5])
     assert found["break_even_save_rate"].to_list()[:2] == pytest.approx([1 / 30, 2 / 45])
@@ -200,14 +200,14 @@ def test_the_best_action_of_each_without_limits() -> None:
 def test_a_document_that_cannot_be(document: dict[str, Any], said: str) -> None:
     base = SHOP | {"actions": {"mail": MAIL}, "playbook": {"all": {"actions": ["mail"]}}}
     with pytest.raises(UserError, match=said.replace("(", r"\(")):
-        actions.actions_of(base | document)
+        playbook.actions_of(base | document)
 
 
 def test_files_merge_over_the_shipped_playbook(tmp_path: Path) -> None:
     over = "{coupon: {save_rate: 0.3}, call: null}"
     gone = "{protect: null, protect_without_segments: null}"
     (tmp_path / "a.yaml").write_text(f"budget: 5\nactions: {over}\nplaybook: {gone}\n", encoding="utf-8")
-    shipped, own = actions.load_actions(), actions.load_actions([tmp_path / "a.yaml"])
+    shipped, own = playbook.load_actions(), playbook.load_actions([tmp_path / "a.yaml"])
     assert set(shipped.actions) == {"reminder", "coupon", "call"} and set(own.actions) == {"reminder", "coupon"}
     assert own.budget == 5
     assert own.actions["coupon"].save_rate.otherwise == 0.3 and own.actions["coupon"].offer == 1.5
@@ -215,12 +215,12 @@ def test_files_merge_over_the_shipped_playbook(tmp_path: Path) -> None:
     mail = "{mail: {channel: m, contact: 1, offer: 0, save_rate: .1}}"
     whole = f"on_top: false\nactions: {mail}\nplaybook: {{all: {{actions: [mail]}}}}\n"
     (tmp_path / "b.yaml").write_text(whole, encoding="utf-8")
-    assert set(actions.load_actions([tmp_path / "b.yaml"]).actions) == {"mail"}
+    assert set(playbook.load_actions([tmp_path / "b.yaml"]).actions) == {"mail"}
     with pytest.raises(UserError, match="not found"):
-        actions.load_actions([tmp_path / "none.yaml"])
+        playbook.load_actions([tmp_path / "none.yaml"])
     (tmp_path / "c.yaml").write_text("- a", encoding="utf-8")
     with pytest.raises(UserError, match="expected keys"):
-        actions.load_actions([tmp_path / "c.yaml"])
+        playbook.load_actions([tmp_path / "c.yaml"])
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_many_customers_come_within_a_thousandth_of_the_bound() -> None:
 def test_the_curve_by_hand() -> None:
     """Profits 5, -1, 2: best first 5, 7, 6; by falling risk (.9, .5, .1) 2, 1, 6; the best cut-off is after two."""
     each = terms(lapse=0.1)
-    three = Terms(**{k: np.repeat(getattr(each, k), 3)[:, None] for k in Terms.__dataclass_fields__})
+    three = playbook.Terms(**{k: np.repeat(getattr(each, k), 3)[:, None] for k in playbook.Terms.__dataclass_fields__})
     object.__setattr__(three, "lapse", np.array([[0.1], [0.5], [0.9]]))
     found = curve(np.array([[5.0], [-1.0], [2.0]]), three)
     assert [p["profit"] for p in found["points"]] == [5.0, 7.0, 6.0]
@@ -382,10 +382,10 @@ def test_sensitivity_by_hand() -> None:
 
 
 def test_the_document_is_frozen_and_the_shipped_one_loads() -> None:
-    shipped = actions.load_actions()
+    shipped = playbook.load_actions()
     with pytest.raises(Exception, match="frozen"):
         shipped.budget = 1.0  # type: ignore[misc]
-    assert isinstance(shipped, Actions) and all(
+    assert isinstance(shipped, playbook.Actions) and all(
         not r.measured for a in shipped.actions.values() for r in a.rates.values()
     )
 
@@ -398,7 +398,8 @@ def test_the_latest_scoring_is_read_in_all_its_parts(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         for number, name in enumerate(names):
             scores([(name, 0.5, 100.0)]).write_parquet(place / f"part-{number}.parquet")
-        (place / "manifest.json").write_text("{}", encoding="utf-8")
+        manifest = {"cutoff": day, "model_version": "0123", "rows": len(names), "horizon_days": 28}
+        (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     (tmp_path / "scores" / "shop" / "cutoff=2025-01-01" / "model=half").mkdir(parents=True)
     found = actions.latest_scoring(settings)
     assert (

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import segmented
 import sim
+import tiny
 import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from churn_clv import actions, actions_figure, cli
 from churn_clv.errors import UserError
+from churn_clv.snapshots import untreated
 
 DAY = dt.date(2024, 3, 1)
 NONE = np.zeros(0)
@@ -138,17 +141,21 @@ def test_qini_and_auuc_by_hand() -> None:
 
 
 # --- treated labels (D31) -------------------------------------------------------------------------
-def test_labels_that_a_treatment_touched_are_marked() -> None:
+def test_labels_that_a_campaign_touched_are_left_out() -> None:
+    """Contacted on DAY: the cutoffs whose four weeks hold that day; the held out and later cutoffs stay."""
     rows = pl.DataFrame(
         {"customer_id": ["a", "b"], "arm": ["treated", "holdout"], "action": "mail", "channel": "email"}
     )
     sent = actions.events_of([{"name": "spring", "cutoff": DAY, "rows": rows}])
-    assert sent["customer_id"].to_list() == ["a"] and sent["event_type"].to_list() == ["treatment"]
+    assert sent["customer_id"].to_list() == ["a"] and sent["event_type"].to_list() == ["campaign_contact"]
     cutoffs = [DAY - dt.timedelta(days=d) for d in (28, 27, 0, -1)]
     snapshots = pl.DataFrame([(who, day) for day in cutoffs for who in ("a", "b")], schema=["customer_id", "cutoff"],
                              orient="row")  # fmt: skip
-    found = actions.marked(snapshots, sent, 28)
-    assert found.filter("treated").rows() == [("a", cutoffs[1], True), ("a", cutoffs[2], True)]
+    plain = tiny.plain_log(4)
+    log = segmented.log_of(pl.concat([plain, sent.cast({"time": plain.schema["time"]})], how="diagonal"))
+    kept = untreated(log, snapshots, 28)
+    assert kept.rows() == [r for r in snapshots.rows() if r not in (("a", cutoffs[1]), ("a", cutoffs[2]))]
+    assert untreated(segmented.log_of(plain), snapshots, 28) is snapshots
     assert actions.events_of([]).height == 0
 
 

@@ -16,11 +16,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+import shop
 
-from churn_clv import actions
+from churn_clv import actions, forgetting
 from churn_clv.actions import _outbox
-from churn_clv.actions._document import Webhook
 from churn_clv.errors import UserError
+from churn_clv.playbook import Webhook
 
 DAY = dt.date(2024, 3, 1)
 
@@ -172,3 +173,23 @@ def test_nobody_there_is_said(tmp_path: Path) -> None:
         closed = hook(server, retries=1)
     with pytest.raises(UserError, match="did not arrive"):
         actions.deliver(path, "spring", closed)
+
+
+def test_the_forgotten_leave_campaigns_plans_and_audiences(tmp_path: Path) -> None:
+    """Treated, held out and never selected; no byte of their ids stays, and the others' lines do."""
+    settings = shop.settings(tmp_path)
+    place = actions.folder(settings) / "spring"
+    actions.write_plan(plan(), place)
+    actions.release(actions.outbox_file(settings), plan(), 4)
+    actions.write_audiences(plan(), place / "audience")
+    actions.write_events(actions.campaigns(actions.outbox_file(settings)), place.parent / "treatments.parquet")
+    told = forgetting.forget(settings, ["c2", "c4", "c9"], shop.quiet)
+    assert told["rows_removed"] == 2 + 3 + 3 + 1 + 1  # outbox, plan.parquet, plan.csv, audience, treatments
+    assert [one for one in told["remains"] if "not written" in one["why"]] == []
+    for path in (p for p in actions.folder(settings).rglob("*") if p.is_file() and p.suffix != ".parquet"):
+        held = path.read_bytes()
+        assert not any(name in held for name in (b"c2", b"c4", b"c9")), path
+    (one,) = actions.campaigns(actions.outbox_file(settings))
+    assert one["rows"]["customer_id"].to_list() == ["c0", "c1", "c3", "c5", "c6", "c7", "c8"]
+    assert pl.read_parquet(place / "plan.parquet").height == 7
+    assert forgetting.forget(settings, ["c2"], shop.quiet)["rows_removed"] == 0

@@ -11,7 +11,7 @@ import segmented
 import shop
 import tiny
 
-from churn_clv import scoring
+from churn_clv import playbook, scoring
 from churn_clv.bundle import Bundle, load_bundle, save
 
 PAGE = Path(__file__).parents[2] / "docs" / "scores.md"
@@ -22,7 +22,7 @@ def test_the_page_holds_the_columns_that_there_are(tmp_path: Path) -> None:
     """CHURN_CLV_WRITE_PAGES=1 writes the page's table anew."""
     save(segmented.served(), tmp_path / "bundle")
     served = load_bundle(tmp_path / "bundle")
-    found = shop.scores(shop.score(shop.settings(tmp_path), served))
+    found = shop.scores(shop.score(shop.settings(tmp_path), served, actions=playbook.load_actions()))
     known = scoring.columns(found.schema, served)
     assert [column.name for column in known] == found.columns
     text = PAGE.read_text(encoding="utf-8")

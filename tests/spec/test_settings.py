@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from churn_clv import config, playbook
 from churn_clv.config import Service
 from churn_clv.errors import UserError
 from churn_clv.service import keys, settings
@@ -81,3 +82,21 @@ def test_without_keys_only_this_machines_names_are_served() -> None:
     assert settings.guards_of(Service(), "127.0.0.1")._hosts == THIS_MACHINE
     assert settings.guards_of(Service(require_key=True), "127.0.0.1")._hosts is None
     assert settings.guards_of(Service(allowed_hosts=("a.b",)), "127.0.0.1")._hosts == ("a.b",)
+
+
+def test_files_of_actions_are_named_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In their order, the last winning; without any nothing may be recommended."""
+    monkeypatch.delenv(settings.ACTIONS_VARIABLE, raising=False)
+    assert settings.actions() is None and settings.actions_text([]) == {}
+    for name, cost in (("a", 0.5), ("b", 0.7)):
+        (tmp_path / f"{name}.yaml").write_text(f"actions: {{reminder: {{contact: {cost}}}}}", encoding="utf-8")
+    own = config.from_dict(
+        {"dataset": "shop", "actions": {"files": [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]}}
+    )
+    for name, value in settings.actions_text(playbook.files_of(own)).items():
+        monkeypatch.setenv(name, value)
+    found = settings.actions()
+    assert found is not None and found.actions["reminder"].contact == 0.7 and "coupon" in found.actions
+    monkeypatch.setenv(settings.ACTIONS_VARIABLE, str(tmp_path / "none.yaml"))
+    with pytest.raises(UserError, match="actions file not found"):
+        settings.actions()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from churn_clv.actions._contact import CONTACTS
-from churn_clv.actions._document import Actions, actions_of, load_actions, shipped_text
 from churn_clv.actions._draw import UNIVERSAL, held_out
-from churn_clv.actions._economics import Terms, value_of
 from churn_clv.actions._effect import Effect, effect, response, sample_ratio, takers
 from churn_clv.actions._measure import measure, measured_rates, outcomes, overlay
-from churn_clv.actions._outbox import campaigns, check, contacts, release, write_audiences
+from churn_clv.actions._outbox import campaigns, check, contacts, forget, release, write_audiences
 from churn_clv.actions._places import (
     folder,
     latest_scoring,
@@ -18,12 +16,11 @@ from churn_clv.actions._places import (
     write_plan,
     write_text,
 )
-from churn_clv.actions._plan import Plan, Situation, make, terms_of
+from churn_clv.actions._plan import Plan, Situation, make
 from churn_clv.actions._power import detectable, needed
-from churn_clv.actions._recommend import recommend
 from churn_clv.actions._solve import NOBODY, Solution, solve
 from churn_clv.actions._telling import HOLDOUT, TREATED
-from churn_clv.actions._treated import events_of, marked, write_events
+from churn_clv.actions._treated import events_of, write_events
 from churn_clv.actions._uplift import auuc, curves, qini
 from churn_clv.actions._webhook import deliver
 
@@ -33,13 +30,10 @@ __all__ = [
     "NOBODY",
     "TREATED",
     "UNIVERSAL",
-    "Actions",
     "Effect",
     "Plan",
     "Situation",
     "Solution",
-    "Terms",
-    "actions_of",
     "auuc",
     "campaigns",
     "check",
@@ -50,11 +44,10 @@ __all__ = [
     "effect",
     "events_of",
     "folder",
+    "forget",
     "held_out",
     "latest_scoring",
-    "load_actions",
     "make",
-    "marked",
     "measure",
     "measured_rates",
     "needed",
@@ -63,15 +56,11 @@ __all__ = [
     "overlay",
     "overlay_file",
     "qini",
-    "recommend",
     "release",
     "response",
     "sample_ratio",
-    "shipped_text",
     "solve",
     "takers",
-    "terms_of",
-    "value_of",
     "write_audiences",
     "write_events",
     "write_json",

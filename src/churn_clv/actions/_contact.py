@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from churn_clv.actions._document import Policy
-from churn_clv.actions._rules import Bools
+from churn_clv.playbook import Bools, Policy
 
 OPTED_OUT, NO_CONSENT, CAP, QUIET, PERIOD, COMPLAINT = (
     "opted out", "no consent", "frequency cap", "quiet days", "quiet period", "open complaint",

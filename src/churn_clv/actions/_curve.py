@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv.actions._economics import Floats, Terms
+from churn_clv.playbook import Floats, Terms
 
 POINTS = 200
 SAVES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)

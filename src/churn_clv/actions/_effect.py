@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from churn_clv.actions._rules import Bools, Floats
+from churn_clv.playbook import Bools, Floats
 
 # The model's probabilities are calibrated, so the holdout lapses at a + b p with a near 0 and b near 1: so far from it.
 LEVEL_SD, SLOPE_SD = 0.05, 0.2

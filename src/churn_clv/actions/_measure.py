@@ -12,12 +12,12 @@ import polars as pl
 import yaml
 
 from churn_clv import config, labels
-from churn_clv.actions._document import Action, Actions
 from churn_clv.actions._effect import RATIO_ALARM, Effect, effect, response, sample_ratio, takers
 from churn_clv.actions._telling import HOLDOUT, TREATED
 from churn_clv.actions._uplift import auuc, qini
 from churn_clv.errors import UserError
 from churn_clv.events import Log
+from churn_clv.playbook import Action, Actions
 
 
 def measure(actions: Actions, campaigns: Sequence[dict[str, Any]], log: Log, settings: config.Config) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import config
+from churn_clv import config, scoring
 from churn_clv.actions._plan import Plan
 from churn_clv.errors import UserError
 
-PLAN, DOCUMENT, MANIFEST = "plan.parquet", "plan.json", "manifest.json"
+PLAN, DOCUMENT = "plan.parquet", "plan.json"
 
 
 def folder(settings: config.Config) -> Path:
@@ -38,13 +38,12 @@ def latest_scoring(settings: config.Config) -> tuple[pl.DataFrame, Path] | None:
 
     Raises UserError where its files cannot be read.
     """
-    root = Path(settings.out) / "scores" / settings.dataset
-    found = [p for p in root.glob(f"cutoff=*/model=*/{MANIFEST}") if any(p.parent.glob("*.parquet"))]
+    found = scoring.scorings(scoring.scores_folder(settings))
     if not found:
         return None
-    place = max(found, key=lambda p: (p.parents[1].name, p.stat().st_mtime)).parent
+    place = found[-1].folder
     try:
-        scores = pl.concat([pl.read_parquet(p, hive_partitioning=False) for p in sorted(place.glob("*.parquet"))])
+        scores = pl.read_parquet(scoring.parts_of(place), hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise UserError(f"the scoring in {place} cannot be read ({error}). Run `churn-clv score` again.") from None
     if scores.is_empty():

@@ -10,13 +10,11 @@ import numpy as np
 import polars as pl
 
 from churn_clv.actions import _contact
-from churn_clv.actions._document import Actions
 from churn_clv.actions._draw import UNIVERSAL, held_out
-from churn_clv.actions._economics import Terms, value_of
-from churn_clv.actions._rules import Bools, Floats, offered, shares
 from churn_clv.actions._solve import NOBODY, Solution, solve
-from churn_clv.actions._telling import HOLDOUT, TREATED, document_of, gaps, source
+from churn_clv.actions._telling import HOLDOUT, TREATED, document_of, gaps
 from churn_clv.errors import UserError
+from churn_clv.playbook import Actions, Bools, Floats, Terms, model_of, offered, source, terms_of
 
 NO_RULE, NO_PROFIT, LIMITS, NO_PREDICTION = (
     "no rule or not eligible",
@@ -73,26 +71,6 @@ def make(actions: Actions, situation: Situation) -> Plan:
     notes += _contact.notes(actions.policy, sorted(situation.log["event_type"].unique()))
     document = document_of(actions, situation, frame, terms, profit, found, barred)
     return Plan(frame, document | {"notes": notes + gaps(actions, document, allowed)})
-
-
-def terms_of(actions: Actions, scores: pl.DataFrame, margin: float) -> Terms:
-    """The terms of every customer and action, (customers, actions); NaN where the model has no answer."""
-    risk = _model(scores, "churn_probability")
-    money = value_of(_model(scores, "expected_spend"), risk, margin)
-    columns: dict[str, list[Floats]] = {name: [] for name in Terms.__dataclass_fields__}
-    for name, action in actions.actions.items():
-        nan = np.nan
-        lapse = np.where(np.isnan(risk), nan if action.lapse_probability is None else action.lapse_probability, risk)
-        value = np.where(np.isnan(money), nan if action.value is None else action.value, money)
-        share = action.offer_share or 0.0
-        offer = np.full(len(risk), action.offer) if action.offer is not None else value / margin * share
-        own = {f"{k}": shares(rate, scores, f"actions.{name}.{k}") for k, rate in action.rates.items()}
-        for key, found in (
-            ("lapse", lapse), ("value", value), ("save", own["save_rate"]), ("take", own["take_rate"]),
-            ("away", own["driven_away"]), ("offer", offer), ("contact", np.full(len(risk), action.contact)),
-        ):  # fmt: skip
-            columns[key].append(found)
-    return Terms(**{key: np.column_stack(parts) for key, parts in columns.items()})
 
 
 def _checked(scores: pl.DataFrame) -> pl.DataFrame:
@@ -181,7 +159,7 @@ def _frame(
         return pl.Series([names[w] if ok else None for w, ok in zip(which, where, strict=True)], dtype=pl.String)
 
     # where nothing may be done, the model's own numbers
-    lapse = pl.Series(np.where(told, terms.lapse[rows, place], _model(scores, "churn_probability"))).fill_nan(None)
+    lapse = pl.Series(np.where(told, terms.lapse[rows, place], model_of(scores, "churn_probability"))).fill_nan(None)
     value = pl.Series(np.where(told, terms.value[rows, place], terms.value[:, 0])).fill_nan(None)
     segment = actions.measure.segment
     return scores.select("customer_id", "cutoff", "churn_probability").with_columns(
@@ -198,7 +176,3 @@ def _frame(
         break_even_save_rate=of(terms.break_even()), best_action=named(best, pays),
         **{f"profit_{name}": pl.Series(terms.profit()[:, k]).fill_nan(None) for k, name in enumerate(names)},
     )  # fmt: skip
-
-
-def _model(scores: pl.DataFrame, column: str) -> Floats:
-    return scores[column].cast(pl.Float64).fill_null(np.nan).to_numpy()

@@ -8,19 +8,13 @@ import polars as pl
 
 from churn_clv.actions import _power
 from churn_clv.actions._curve import curve, sensitivity
-from churn_clv.actions._document import Actions
-from churn_clv.actions._economics import Terms
-from churn_clv.actions._rules import Bools, Floats
 from churn_clv.actions._solve import Solution
+from churn_clv.playbook import Actions, Bools, Floats, Terms, source
 
 if TYPE_CHECKING:
     from churn_clv.actions._plan import Situation
 
 TREATED, HOLDOUT = "treated", "holdout"
-
-
-def source(actions: Actions, name: str) -> str:
-    return "measured" if actions.actions[name].save_rate.measured else "assumed"
 
 
 def document_of(

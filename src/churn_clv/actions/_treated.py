@@ -1,7 +1,7 @@
 """Labels that a campaign has touched (definition D31): a customer contacted in the window is no natural lapse or stay.
 
-Treatments are events. Written as a log source they become features like any other event; the rows whose *label*
-window holds a treatment are marked here, to be left out of training or to be told to the model.
+Contacts are events. Written as a log source they become features like any other event, and ``snapshots.untreated``
+leaves out the rows whose *label* window holds one.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from typing import Any
 import polars as pl
 
 from churn_clv.actions._telling import TREATED
-
-EVENT = "treatment"
+from churn_clv.canonical import CONTACTED
 
 
 def events_of(campaigns: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """What was sent as plain log columns: customer_id, time (the cutoff's midnight), event_type, channel, event_id."""
     parts = [
         one["rows"].filter(arm=TREATED).select(
-            "customer_id", time=pl.lit(one["cutoff"]).cast(pl.Datetime("us")), event_type=pl.lit(EVENT),
+            "customer_id", time=pl.lit(one["cutoff"]).cast(pl.Datetime("us")), event_type=pl.lit(CONTACTED),
             channel="channel", product_id="action", event_id=pl.format("{}/{}", pl.lit(one["name"]), "customer_id"),
         )
         for one in campaigns
@@ -38,15 +37,3 @@ def write_events(campaigns: Sequence[dict[str, Any]], path: Path) -> None:
     draft = path.with_name(f".{path.name}")
     events_of(campaigns).write_parquet(draft)
     draft.replace(path)
-
-
-def marked(snapshots: pl.DataFrame, treatments: pl.DataFrame, horizon_days: int) -> pl.DataFrame:
-    """``snapshots`` (customer_id, cutoff, ...) with ``treated``: a treatment in [cutoff, cutoff + horizon_days).
-
-    In the order given. Filter on it to keep treated labels out of training; its mean is the share to print.
-    """
-    days = treatments.select("customer_id", day=pl.col("time").dt.date())
-    rows = snapshots.select("customer_id", "cutoff").with_row_index("row")
-    age = (pl.col("day") - pl.col("cutoff")).dt.total_days()
-    hit = rows.join(days, on="customer_id").filter((age >= 0) & (age < horizon_days))["row"].unique()
-    return snapshots.with_columns(treated=pl.int_range(pl.len(), dtype=pl.UInt32).is_in(hit.implode()))

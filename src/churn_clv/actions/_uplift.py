@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from churn_clv.actions._rules import Bools, Floats
+from churn_clv.playbook import Bools, Floats
 
 
 def curves(score: Floats, outcome: Floats, treated: Bools) -> tuple[Floats, Floats, Floats]:

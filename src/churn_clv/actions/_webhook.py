@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from churn_clv.actions import _outbox
-from churn_clv.actions._document import Webhook
 from churn_clv.errors import UserError
+from churn_clv.playbook import Webhook
 
 SECRET = "CHURN_CLV_WEBHOOK_SECRET"
 AGAIN = {408, 425, 429}  # and all of 500 and above: worth another try

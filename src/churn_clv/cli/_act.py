@@ -32,8 +32,8 @@ def act(
 ) -> None:
     """Plan who gets which action, at what profit, with a holdout; --send releases it."""
     settings = config.load(*configs)
-    actions = _actions(files, budget, campaign)
-    document = timed(lambda say: _plan(settings, actions, send, say, shipped=not files))
+    actions = _actions(settings, files, budget, campaign)
+    document = timed(lambda say: _plan(settings, actions, send, say, shipped=not (files or settings.actions.files)))
     _show.answer(document, as_json, print_plan)
 
 
@@ -43,7 +43,7 @@ def measure(configs: Configs, files: Files = None, as_json: Json = False) -> Non
     from churn_clv import events
 
     settings = config.load(*configs)
-    actions = _actions(files, None, None)
+    actions = _actions(settings, files, None, None)
     path = room.outbox_file(settings)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
@@ -64,12 +64,13 @@ def measure(configs: Configs, files: Files = None, as_json: Json = False) -> Non
     _show.answer(timed(work), as_json, print_measured)
 
 
-def _actions(files: list[Path] | None, budget: float | None, campaign: str | None) -> Any:
-    from churn_clv import actions as room
+def _actions(settings: config.Config, files: list[Path] | None, budget: float | None, campaign: str | None) -> Any:
+    """The shipped document, the config's own files on top, then the command's."""
+    from churn_clv import playbook
 
-    found = room.load_actions(files or [])
+    found = playbook.load_actions([*playbook.files_of(settings), *(files or [])])
     own = {k: v for k, v in (("budget", budget), ("campaign", campaign)) if v is not None}
-    return room.actions_of(found.model_dump() | own, "the options") if own else found
+    return playbook.actions_of(found.model_dump() | own, "the options") if own else found
 
 
 def _plan(

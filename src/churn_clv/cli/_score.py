@@ -48,7 +48,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score every known customer at a cutoff: Parquet, CSV, and the SQL table that the service answers from."""
-    from churn_clv import batch, explain
+    from churn_clv import batch, explain, playbook
     from churn_clv.bundle import as_date
     from churn_clv.scoring import Asked
     from churn_clv.service.replies import Prediction
@@ -58,10 +58,11 @@ def score(
     wanted = False if table is None and version is not None else table
     why = _how_many(reasons)
     explain.phrases(language)
+    actions = playbook.own(playbook.files_of(settings))
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         bundle, chosen = _chosen(settings, version, when)
-        asked = Asked(when, csv, changes, again, why, language)
+        asked = Asked(when, csv, changes, again, why, language, actions)
         return batch.score(settings, bundle, asked, tuple(Prediction.model_fields), say, wanted) | chosen
 
     _show.answer(timed(work), as_json, print_scoring)

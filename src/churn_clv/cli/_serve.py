@@ -53,9 +53,10 @@ def publish(
 
 def serve(configs: Configs) -> None:
     """Answer prediction requests, on loopback unless the config says otherwise, until stopped."""
+    from churn_clv import playbook, service
     from churn_clv import publish as folder
-    from churn_clv import service
     from churn_clv.cli._score import stored_environment
+    from churn_clv.service.settings import actions_text
 
     named = config.names_dataset(*configs)
     settings = config.load(*configs) if named else config.places(*configs)
@@ -66,8 +67,10 @@ def serve(configs: Configs) -> None:
         raise UserError("the config names no dataset, so no bundles folder follows from it. Give service.bundles too.")
     _check_port(s.host, s.port)
     err.print(f"serving {settings.bundles_folder} on http://{s.host}:{s.port} (Ctrl-C stops it)")
-    stored = stored_environment(settings, named)
-    service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds, s, stored)
+    files = playbook.files_of(settings)
+    playbook.own(files)  # a mistake in them is told here, and not by a worker
+    given = stored_environment(settings, named) | actions_text(files)
+    service.serve(s.host, s.port, settings.bundles_folder, s.poll_seconds, s, given)
 
 
 def _check_port(host: str, port: int) -> None:

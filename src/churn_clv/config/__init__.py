@@ -145,9 +145,9 @@ def overlaid(values: dict[str, Any], *paths: str | Path, **settings: Any) -> Con
 
 
 def places(*paths: str | Path) -> Config:
-    """What overlays say of where things go (``out``, ``tracking``, ``service``); they may lack the rest."""
+    """What overlays say of where things are (``out``, ``tracking``, ``service``, ``actions``); no more."""
     merged = _merged(_parse(default_text(), DEFAULT), paths)
-    return from_dict({k: merged[k] for k in ("out", "tracking", "service")} | {"dataset": "unnamed"})
+    return from_dict({k: merged[k] for k in ("out", "tracking", "service", "actions")} | {"dataset": "unnamed"})
 
 
 def names_dataset(*paths: str | Path) -> bool:

@@ -195,6 +195,12 @@ class Service(Section):
     allowed_hosts: Annotated[tuple[HostName, ...], Field(min_length=1)] | None = None
 
 
+class Actions(Section):
+    """What may be done to customers: files on top of ``configs/actions.yaml``. Without any, scores name none."""
+
+    files: tuple[str, ...] = ()
+
+
 class Simulate(Section):
     """The synthetic log with known truth; docs/simulator.md says what each law means.
 

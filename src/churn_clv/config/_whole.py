@@ -13,6 +13,7 @@ from pydantic import Field
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
+    Actions,
     Backtest,
     Bundle,
     Clv,
@@ -32,7 +33,19 @@ from churn_clv.config._sources import Events
 from churn_clv.config._targets import CORE, Target, TargetName
 
 # The sections that change nothing of what is learnt.
-APART = {"out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments"}
+APART = {
+    "out",
+    "tracking",
+    "service",
+    "simulate",
+    "promotion",
+    "grade",
+    "backtest",
+    "value",
+    "clv",
+    "segments",
+    "actions",
+}
 
 
 class Config(Section):
@@ -55,6 +68,7 @@ class Config(Section):
     value: Value = Value()
     clv: Clv = Clv()
     segments: Segments = Segments()
+    actions: Actions = Actions()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()

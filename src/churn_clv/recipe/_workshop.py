@@ -74,7 +74,11 @@ class Workshop:
         self.columns = features.core(self.definitions)
         self.family_of = features.family_of(self.definitions)
         say(f"building {len(self.columns)} features at {len(cutoffs)} cutoffs")
-        self.snapshots = snapshots.build(log, cutoffs, self.definitions)
+        built = snapshots.build(log, cutoffs, self.definitions)
+        self.snapshots = snapshots.untreated(log, built, settings.timeline.horizon_days)
+        self.treated = built.height - self.snapshots.height
+        if self.treated:
+            say(f"left out {self.treated:,} of {built.height:,} snapshots: a campaign reached them in the label window")
         self.values = matrix.values(self.snapshots, self.columns)
         self._labelled: dict[dt.date | None, pl.DataFrame] = {}
         self._boosters: dict[tuple[Any, ...], lgb.Booster] = {}

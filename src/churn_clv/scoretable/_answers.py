@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from churn_clv import segments
+from churn_clv import playbook, segments
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
@@ -87,6 +87,9 @@ def _field(name: str, scores: pl.DataFrame, bundle: Bundle) -> pl.Expr:
         return _each({str(m): f"clv_{m}m{end}" for m in clv.months}, last)
     if name == "segments" and segments.STAGE in scores.columns:
         return _each({c: c for c in segments.COLUMNS}, segments.STAGE)
+    if name == "action" and playbook.RECOMMENDED in scores.columns:
+        known = pl.any_horizontal(pl.col(playbook.RECOMMENDED, "value_at_risk").is_not_null())
+        return pl.when(known).then(pl.struct(*playbook.COLUMNS))
     if name == "targets":
         return pl.struct(_target(bundle, place) for place in range(len(bundle.own_heads)))
     return pl.col(name) if name in scores.columns else pl.lit(None)

@@ -11,7 +11,6 @@ from typing import Any
 import polars as pl
 
 from churn_clv.disk import flush
-from churn_clv.scoring._past import Scoring, with_previous
 from churn_clv.scoring._places import CSV, MANIFEST
 
 PART_ROWS = 100_000
@@ -27,17 +26,18 @@ def with_percentile(scores: pl.DataFrame) -> pl.DataFrame:
 
 
 def write_parts(
-    pieces: Sequence[Path], folder: Path, before: Scoring | None, say: Say, rows: int = PART_ROWS,
-    look: Callable[[pl.DataFrame], None] = lambda _: None,
+    pieces: Sequence[Path], folder: Path, finish: Callable[[pl.DataFrame], pl.DataFrame], say: Say,
+    rows: int = PART_ROWS, look: Callable[[pl.DataFrame], None] = lambda _: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Write ``folder``/part-*.parquet of ``rows`` customers each; returns file, rows and sha256 of each.
 
-    ``look`` is shown every part. Each piece is sorted by customer_id, so its rows of a part stand together.
+    ``finish`` adds a part's last columns, ``look`` is shown every part. Each piece is sorted by customer_id, so its
+    rows of a part stand together.
     """
     out: list[dict[str, Any]] = []
     done = 0
     for number, frame in enumerate(_merged(pieces, rows)):
-        whole = with_previous(frame, before)
+        whole = finish(frame)
         look(whole)
         path = folder / f"part-{number:05d}.parquet"
         whole.write_parquet(path)

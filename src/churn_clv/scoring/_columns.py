@@ -89,6 +89,17 @@ KINDS = (
     _Kind("lifecycle_stage", WORD, "prospect, new, growing, mature, declining, lapsed, won_back: by the own rhythm."),
     _Kind("stage_percentile", PLACE, "Of the longest CLV among those of the stage at training."),
     _Kind("cluster", WORD, "The nearest of the frozen centres; null without a purchase."),
+    _Kind(
+        "recommended_action",
+        WORD,
+        "The action with most profit for this customer, if actions are given (docs/actions.md).",
+    ),
+    _Kind("expected_profit", MONEY, "Of that action against leaving the customer alone; null where none pays."),
+    _Kind(
+        "break_even_save_rate", "share, 0 to 1", "Of would-be lapsers, the share it must keep to pay; above 1 none can."
+    ),
+    _Kind("save_rate_source", WORD, "assumed or measured: where the action's save rate comes from."),
+    _Kind("value_at_risk", MONEY, "Margin of the horizon that lapse would take, times its chance."),
     _Kind("percentile_in_scoring", PLACE, "Rank of churn_probability among all eligible of this scoring; batch only."),
     _Kind("previous_churn_band", WORD, "churn_band in the last scoring; batch only."),
     _Kind("score_change", "probability, -1 to 1", "churn_probability less that of the last scoring; batch only."),

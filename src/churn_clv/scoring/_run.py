@@ -19,10 +19,11 @@ from churn_clv.disk import put_in_place, written
 from churn_clv.errors import UserError
 from churn_clv.explain import DEFAULT
 from churn_clv.log_parts import LINES, Extent
+from churn_clv.playbook import Actions, identity, recommend
 from churn_clv.scoring import _assemble, _places
 from churn_clv.scoring._changes import write_changes
 from churn_clv.scoring._columns import columns
-from churn_clv.scoring._past import Scoring, last_before
+from churn_clv.scoring._past import Scoring, last_before, with_previous
 from churn_clv.scoring._pieces import PIECE_EVENTS, Piece, gather
 from churn_clv.scoring._reasons import write_reasons
 from churn_clv.scoring._summary import Tally
@@ -37,7 +38,8 @@ ABANDONED_AFTER_SECONDS = 7 * 86_400
 class Asked:
     """What a scoring is to make, and in what portions (events a piece, rows a part, lines read at once).
 
-    ``reasons``: of how many customers, those most likely to lapse first; None: of all; 0: of none.
+    ``actions``: what may be done to customers; with it the best action of each is a column. ``reasons``: of how many
+    customers, those most likely to lapse first; None: of all; 0: of none.
     """
 
     cutoff: dt.date | None = None
@@ -46,6 +48,7 @@ class Asked:
     again: bool = False
     reasons: int | None = 0
     language: str = DEFAULT
+    actions: Actions | None = None
     piece_events: int = PIECE_EVENTS
     part_rows: int = _assemble.PART_ROWS
     lines: int = LINES
@@ -80,7 +83,7 @@ def run(
         check(bundle, extent, cutoff)
         target = _places.scoring_folder(settings, cutoff, bundle.version)
         new, old = _places.aside(settings, target)
-        known = None if asked.again else _standing(target, extent)
+        known = None if asked.again else _standing(target, extent, asked.actions)
         already = known is not None
         if known is None:
             scored = work / f"{cutoff}-{target.name}-scored"
@@ -118,10 +121,11 @@ def _swept(settings: config.Config, work: Path) -> Iterator[None]:
             work.parent.rmdir()
 
 
-def _standing(target: Path, log: Extent) -> dict[str, Any] | None:
-    """The manifest of a scoring that stands whole, was made of this log, and by this code; else None."""
+def _standing(target: Path, log: Extent, actions: Actions | None) -> dict[str, Any] | None:
+    """The manifest of a scoring that stands whole, made of this log, with these actions and by this code; else None."""
     known = _places.manifest_of(target)
-    same = {"format": _places.FORMAT, "fingerprint": log.fingerprint, "made_by": MADE_BY}
+    same = {"format": _places.FORMAT, "fingerprint": log.fingerprint, "made_by": MADE_BY,
+            "actions": actions and identity(actions)}  # fmt: skip
     if known is None or any(known.get(key) != value for key, value in same.items()):
         return None
     parts = [target / part["file"] for part in known["parts"]]
@@ -184,7 +188,12 @@ def _write(
         tally.add(part)
         heads.append(part.schema)
 
-    parts = _assemble.write_parts(pieces, folder, before, say, asked.part_rows, look)
+    def finish(part: pl.DataFrame) -> pl.DataFrame:
+        whole = with_previous(part, before)
+        return whole if asked.actions is None else whole.hstack(
+            recommend(asked.actions, whole, bundle.config.value.margin_share))  # fmt: skip
+
+    parts = _assemble.write_parts(pieces, folder, finish, say, asked.part_rows, look)
     if not parts:
         raise UserError(f"nobody is known at {cutoff}: no event of the log lies before it. Give a later cutoff.")
     if asked.csv:
@@ -198,6 +207,7 @@ def _write(
         "fingerprint": log.fingerprint,
         "events": log.events,
         "made_by": MADE_BY,
+        "actions": asked.actions and identity(asked.actions),
         "previous": before and {"cutoff": before.cutoff.isoformat(), "model_version": before.version},
         "columns": [column.told() for column in columns(heads[0], bundle)],
         "parts": parts,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from pydantic_core import to_json
 
-from churn_clv import explain, timeline
+from churn_clv import explain, playbook, segments, timeline
 from churn_clv.canonical import EXPECTED, Typed, apply_policies, arrange, is_negative, repeated, to_types
+from churn_clv.playbook import Actions
 from churn_clv.service import reading
 from churn_clv.service.deadline import Check, unlimited
 from churn_clv.service.measures import Measures
@@ -34,12 +35,16 @@ Columns = dict[str, list[Any]]
 
 
 def answer(
-    histories: Sequence[Histories], bundle: Bundle, check: Check = unlimited, measures: Measures | None = None
+    histories: Sequence[Histories],
+    bundle: Bundle,
+    check: Check = unlimited,
+    measures: Measures | None = None,
+    actions: Actions | None = None,
 ) -> list[bytes | Unacceptable]:
     """The JSON text of each request's PredictResponse, or why there is none; in the requests' order.
 
     All are answered by one call on one table; each comes out as if it were alone, to the bit. ``check`` is called
-    between the steps and may raise TooLate; ``measures`` are told the numbers.
+    between the steps and may raise TooLate; ``measures`` are told the numbers; ``actions`` may be recommended.
     """
     check()
     plain = reading.table(histories)
@@ -47,7 +52,7 @@ def answer(
     wrong = _unreadable(typed, histories, bundle)
     if wrong:
         rest = [h for place, h in enumerate(histories) if place not in wrong]
-        others = iter(answer(rest, bundle, check, measures) if rest else [])
+        others = iter(answer(rest, bundle, check, measures, actions) if rest else [])
         return [Unacceptable(wrong[place]) if place in wrong else next(others) for place in range(len(histories))]
     check()
     frame = apply_policies(typed.frame, bundle.definitions.rules)
@@ -69,8 +74,8 @@ def answer(
     check()
     names = [name for h in histories for name in h.names]
     scored = bundle.predict(rows, frame)
-    places = _segments(histories, frame, rows, scored, bundle)
-    found = iter(_predictions(names, cutoffs, scored, reasons, places, bundle, warnings.of))
+    beside = _beside(histories, frame, rows, scored, bundle, actions)
+    found = iter(_predictions(names, cutoffs, scored, {"reasons": reasons, **beside}, bundle, warnings.of))
     if measures is not None:
         _measure(rows, scored, len(cutoffs), bundle, measures)
     return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
@@ -96,19 +101,28 @@ def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle)
     return out
 
 
-def _segments(
-    histories: Sequence[Histories], frame: pl.DataFrame, rows: pl.DataFrame, scored: pl.DataFrame, bundle: Bundle
-) -> list[dict[str, Any] | None]:
-    """By customer's position the segments, or None where they are not asked for or there are none."""
-    out: list[dict[str, Any] | None] = [None] * sum(len(h.names) for h in histories)
-    if bundle.segments is None or not any(h.segments for h in histories):
+def _beside(
+    histories: Sequence[Histories], frame: pl.DataFrame, rows: pl.DataFrame, scored: pl.DataFrame, bundle: Bundle,
+    actions: Actions | None,
+) -> Columns:  # fmt: skip
+    """By customer's position ``segments`` and ``action``; None where they are not asked for or there are none."""
+    customers = sum(len(h.names) for h in histories)
+    out: Columns = {"segments": [None] * customers, "action": [None] * customers}
+    wanted = [(h.segments, h.action and actions is not None) for h in histories for _ in h.names]
+    places = [reading.position(key) for key in rows["customer_id"].to_list()]
+    asked = pl.Series([any(wanted[place]) for place in places], dtype=pl.Boolean)
+    if not asked.any():
         return out
-    asked = [h.segments for h in histories for _ in h.names]
-    own = pl.Series([asked[reading.position(key)] for key in rows["customer_id"].to_list()], dtype=pl.Boolean)
-    rows = rows.filter(own)
-    found = bundle.segmented(frame, rows, scored.filter(own))
-    for key, place in zip(rows["customer_id"].to_list(), found.iter_rows(named=True), strict=True):
-        out[reading.position(key)] = place
+    places, found = [place for place in places if any(wanted[place])], scored.filter(asked)
+    if bundle.segments is not None:
+        found = found.hstack(bundle.segmented(frame, rows.filter(asked), found))
+        for place, one in zip(places, found.select(segments.COLUMNS).iter_rows(named=True), strict=True):
+            out["segments"][place] = one if wanted[place][0] else None
+    if actions is not None:
+        best = playbook.recommend(actions, found, bundle.config.value.margin_share)
+        for place, one in zip(places, best.iter_rows(named=True), strict=True):
+            known = wanted[place][1] and (one["recommended_action"] or one["value_at_risk"]) is not None
+            out["action"][place] = one if known else None
     return out
 
 
@@ -196,8 +210,7 @@ def _judge_cutoffs(cutoffs: Sequence[dt.date], bundle: Bundle, warnings: _Warnin
 
 def _predictions(
     names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame,
-    reasons: list[list[dict[str, Any]] | None], places: list[dict[str, Any] | None], bundle: Bundle,
-    warnings: list[list[Warned]],
+    beside: Columns, bundle: Bundle, warnings: list[list[Warned]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One Prediction for each customer, as plain values: a model for each would cost more than the predictions."""
     found = _spread(scored, len(names))
@@ -213,8 +226,7 @@ def _predictions(
             ],
             **_nested(found, bundle),
             "targets": _targets(found, bundle),
-            "segments": places,
-            "reasons": reasons,
+            **beside,
             "warnings": [*warnings],
         }
         | {name: [value] * len(names) for name, value in same.items()}

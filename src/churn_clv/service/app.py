@@ -10,6 +10,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from churn_clv.playbook import Actions
 from churn_clv.service import call as calls
 from churn_clv.service import stored
 from churn_clv.service.answers import SHOWN
@@ -55,10 +56,14 @@ def create_app(
     clock: Clock = utc_now,
     measures: Measures | None = None,
     asks_for_keys: Callable[[], bool] = lambda: False,
+    actions: Actions | None = None,
 ) -> FastAPI:
-    """The application that answers with what ``holder`` has loaded; ``measures`` are told the numbers of answers."""
+    """The application that answers with what ``holder`` has loaded; ``measures`` are told the numbers of answers.
+
+    ``actions``: what may be done to customers; without them none is recommended.
+    """
     app = FastAPI(title="churn_clv", version="1", description=DESCRIPTION, docs_url=None, redoc_url=None)
-    desks = Desks(measures)
+    desks = Desks(measures, actions)
 
     @app.post(
         "/predict",

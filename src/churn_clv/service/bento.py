@@ -75,7 +75,12 @@ _holder = Holder(
     settings.poll_seconds(_settings),
 )
 _measures = Measures(_holder)
-_app = create_app(_holder, measures=_measures, asks_for_keys=lambda: settings.asks_for_keys(_settings, _host))
+_app = create_app(
+    _holder,
+    measures=_measures,
+    asks_for_keys=lambda: settings.asks_for_keys(_settings, _host),
+    actions=settings.actions(),
+)
 
 
 @bentoml.service(name="churn_clv", workers=1, service_class=_Gated)

@@ -207,6 +207,10 @@ class PredictRequest(Asked):
         bool, Field(description="Also each customer's segments; null throughout where the model has none.")
     ] = False
 
+    action: Annotated[
+        bool, Field(description="Also the action that pays most; null throughout where the service was given none.")
+    ] = False
+
     @model_validator(mode="after")
     def _one_form(self) -> Self:
         if self.customers and (self.events is not None or self.cutoffs is not None):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from churn_clv.playbook import Actions
 from churn_clv.service.answers import answer
 from churn_clv.service.call import Call
 from churn_clv.service.contract import MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
@@ -43,8 +44,8 @@ class _Asked:
 class Desks:
     """Bytes in, bytes out, for one application."""
 
-    def __init__(self, measures: Measures | None = None) -> None:
-        self._measures = measures
+    def __init__(self, measures: Measures | None = None, actions: Actions | None = None) -> None:
+        self._measures, self._actions = measures, actions
         # More calls at once than processors only wait for each other.
         large = max(1, (os.cpu_count() or 2) - 1)
         self._threads = ThreadPoolExecutor(2 * large + 1, "predict")
@@ -84,7 +85,7 @@ class Desks:
             places = [place for place in waiting if id(asked[place].bundle) == version]
             check = Deadline.last(asked[place].deadline for place in places).check
             histories, bundle = [asked[place].histories for place in places], asked[places[0]].bundle
-            results = answer(histories, bundle, check, self._measures)
+            results = answer(histories, bundle, check, self._measures, self._actions)
             found |= dict(zip(places, results, strict=True))
         return [found[place] for place in range(len(asked))]
 

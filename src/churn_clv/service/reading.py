@@ -47,7 +47,7 @@ class Histories:
 
     ``owner`` has, for each event, the position of its customer. Columns that are null throughout are left out.
     ``starts`` tells where each customer's events begin in a request by rows; None for one by columns. ``explain`` is
-    how many reasons are asked for, in ``language``; ``segments`` whether they are.
+    how many reasons are asked for, in ``language``; ``segments`` and ``action`` whether they are.
     """
 
     names: list[str]
@@ -58,6 +58,7 @@ class Histories:
     explain: int = 0
     language: str = DEFAULT
     segments: bool = False
+    action: bool = False
 
     @property
     def weight(self) -> int:
@@ -88,7 +89,9 @@ def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories
         columns = dict(zip(PLAIN, zip(*map(operator.itemgetter(*PLAIN), rows), strict=True), strict=False))
     given = {name: values for name, values in columns.items()
              if values and name != UNSEEN and values.count(None) < len(values)}  # fmt: skip
-    return Histories(names, cutoffs, owner, given, starts, request.explain, request.language, request.segments)
+    return Histories(
+        names, cutoffs, owner, given, starts, request.explain, request.language, request.segments, request.action
+    )
 
 
 def problem(place: Location, message: str, kind: str) -> Problem:

@@ -80,6 +80,20 @@ class CustomerSegments(Answer):
     cluster: str | None
 
 
+class BestAction(Answer):
+    """The action with most profit for a customer by itself: no budget, contact policy or holdout (docs/actions.md)."""
+
+    recommended_action: Annotated[str | None, Field(description="null: none pays.")]
+    expected_profit: Annotated[float | None, Field(description="Against leaving the customer alone, major units.")]
+    break_even_save_rate: Annotated[
+        float | None, Field(description="Of would-be lapsers, the share it must keep to pay; above 1 none can.")
+    ]
+    save_rate_source: Literal["assumed", "measured"] | None
+    value_at_risk: Annotated[
+        float | None, Field(description="Margin of the horizon that lapse would take, times its chance; major units.")
+    ]
+
+
 class Prediction(Answer):
     """One customer's answer; predictions are null where the customer is not eligible, never made up."""
 
@@ -155,11 +169,15 @@ class Prediction(Answer):
         CustomerSegments | None,
         Field(description="By id always, from events where asked for; null where the model has none, and for nobody."),
     ]
+    action: Annotated[
+        BestAction | None,
+        Field(description="From events where asked for, by id always; null where no actions are given, or no answer."),
+    ]
     score_valid_until: Annotated[
         dt.date | None,
         Field(
-            description="The first later midnight at which the score (all numbers but those of `targets` and "
-            "`segments`) differs, if no more events come; null: never."
+            description="The first later midnight at which the score (all numbers but those of `targets`, "
+            "`segments` and `action`) differs, if no more events come; null: never."
         ),
     ]
     reasons: Annotated[

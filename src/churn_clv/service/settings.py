@@ -2,7 +2,7 @@
 
 ``churn-clv serve`` sets it; who starts BentoML directly (a container) writes the same keys, as YAML or JSON:
 ``CHURN_CLV_SERVICE='{keys: /run/keys, rate_per_second: 100}'``. ``CHURN_CLV_KEYS`` holds the keys' lines, or
-names their file.
+names their file; ``CHURN_CLV_ACTIONS`` names files of actions.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
+from churn_clv import playbook
 from churn_clv.config import Service
 from churn_clv.errors import UserError
+from churn_clv.playbook import Actions
 from churn_clv.service import keys as api_keys
 from churn_clv.service.guards import THIS_MACHINE, Guards, is_loopback
 from churn_clv.service.keys import Keys
@@ -25,6 +28,7 @@ from churn_clv.service.limits import Rate
 
 VARIABLE = "CHURN_CLV_SERVICE"
 POLL_VARIABLE = "CHURN_CLV_POLL_SECONDS"
+ACTIONS_VARIABLE = "CHURN_CLV_ACTIONS"
 log = logging.getLogger("churn_clv.service")
 
 
@@ -46,6 +50,17 @@ def as_text(settings: Service) -> str:
     """The section for the variable; the file of keys by its whole path, since a worker may start elsewhere."""
     keys = str(Path(settings.keys).absolute()) if settings.keys else None
     return settings.model_copy(update={"keys": keys}).model_dump_json()
+
+
+def actions_text(files: Sequence[Path]) -> dict[str, str]:
+    """The files of actions for the environment; nothing without files."""
+    return {ACTIONS_VARIABLE: os.pathsep.join(map(str, files))} if files else {}
+
+
+def actions() -> Actions | None:
+    """What may be done to customers, of the files that the environment names, in their order. Raises UserError."""
+    given = os.environ.get(ACTIONS_VARIABLE, "")
+    return playbook.own([Path(path) for path in given.split(os.pathsep) if path])
 
 
 def poll_seconds(settings: Service) -> float:

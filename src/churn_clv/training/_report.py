@@ -80,10 +80,17 @@ def describe(log: Log, judged: Judged, settings: config.Config) -> dict[str, Any
         "clipped_spend_in_test_window": clipped,
         "label_return_rate": rate,
         "label_return_within_days": within,
+        **_treated(judged),
         "features": len(features.core(judged.definitions)),
         "families_left_out": features.left_out(judged.definitions),
         "targets_refused": judged.refused,
     }
+
+
+def _treated(judged: Judged) -> dict[str, Any]:
+    """Share of snapshots that were left out because a campaign reached the customer; nothing where none did (D31)."""
+    left, out = judged.snapshots.height, judged.shop.treated
+    return {"treated_share": out / (left + out)} if out else {}
 
 
 def label_return_rate(log: Log, judged: Judged, settings: config.Config) -> tuple[float | None, int]:

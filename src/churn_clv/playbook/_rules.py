@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churn_clv.actions._document import Actions, Criterion, Rate
 from churn_clv.errors import UserError
+from churn_clv.playbook._document import Actions, Criterion, Rate
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -28,16 +28,19 @@ def holds(tests: Sequence[Criterion], scores: pl.DataFrame) -> Bools:
     return scores.select(pl.all_horizontal(every).fill_null(False)).to_series().to_numpy().astype(bool)
 
 
-def offered(document: Actions, scores: pl.DataFrame) -> tuple[Bools, pl.Series, list[str]]:
+def offered(document: Actions, scores: pl.DataFrame, *, ranked: bool = True) -> tuple[Bools, pl.Series, list[str]]:
     """Which actions the playbook and their own eligibility allow, (rows, actions); each row's rule; notes.
 
-    The first rule that holds decides; rules and actions that ask for columns which the scores lack are left out.
+    The first rule that holds decides; rules and actions that ask for columns which the scores lack are left out, and
+    unless ``ranked`` those that rank the rows among one another (``top_share``).
     """
     names = list(document.actions)
     taken = np.full(scores.height, "", dtype=object)
     allowed = np.zeros((scores.height, len(names)), dtype=bool)
     notes = []
     for rule, own in document.playbook.items():
+        if not ranked and _ranks(own.when):
+            continue
         if missing := lacking(own.when, scores):
             notes.append(f"playbook.{rule} is left out: the scores have no {', '.join(missing)}")
             continue
@@ -46,12 +49,19 @@ def offered(document: Actions, scores: pl.DataFrame) -> tuple[Bools, pl.Series, 
         for known in own.actions:
             allowed[here, names.index(known)] = True
     for place, (name, action) in enumerate(document.actions.items()):
+        if not ranked and _ranks(action.eligible):
+            allowed[:, place] = False
+            continue
         if missing := lacking(action.eligible, scores):
             notes.append(f"actions.{name} is left out: the scores have no {', '.join(missing)}")
             allowed[:, place] = False
             continue
         allowed[:, place] &= holds(action.eligible, scores)
     return allowed, pl.Series("rule", taken, dtype=pl.String).replace("", None), notes
+
+
+def _ranks(tests: Sequence[Criterion]) -> bool:
+    return any(test.top_share is not None for test in tests)
 
 
 def shares(rate: Rate, scores: pl.DataFrame, where: str) -> Floats:
