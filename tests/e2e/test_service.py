@@ -8,15 +8,11 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,94 +20,36 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 import tiny
+from served import Served, serving
 
 from churn_clv import bundle, publish
 from churn_clv.errors import UserError
 from churn_clv.service import serve
 from churn_clv.service.contract import EXAMPLE
 
-START_SECONDS = 120  # several test processes may share two cores; alone it takes about five
 ROOT = Path(__file__).parents[2]
 CANARY = "jane.canary@example.com"
 LAB = ("mlflow", "optuna", "sklearn", "pandas", "pyarrow", "matplotlib")
 
 
-@dataclass
-class Server:
-    """A running service and what it wrote."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    bundles: Path
-    log: Path
-
-    def ask(self, path: str, content: bytes | None = None, kind: str = "application/json") -> tuple[int, str]:
-        """Status and text of a GET, or of a POST where there is content."""
-        call = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, {"Content-Type": kind})
-        try:
-            with urllib.request.urlopen(call, timeout=60) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    def predict(self, body: Any) -> Any:
-        status, text = self.ask("/predict", json.dumps(body).encode())
-        assert status == 200, text
-        return json.loads(text)["predictions"]
-
-    def wait(self, path: str, status: int, text: str = "") -> None:
-        """Until the path answers so."""
-        end, got = time.monotonic() + START_SECONDS, None
-        while time.monotonic() < end and self.process.poll() is None:
-            try:
-                got = self.ask(path)
-            except OSError as error:
-                got = (0, repr(error))
-            if got[0] == status and text in got[1]:
-                return
-            time.sleep(0.05)
-        pytest.fail(f"{path} did not answer {status} {text}: {got}\n{self.log.read_text()[-3000:]}")
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Started as `churn-clv serve` starts it, with no bundles folder yet."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    bundles, log = folder / "bundles", folder / "log"
-    code = f"from churn_clv.service import serve; serve('localhost', {port}, {str(bundles)!r}, 0.2)"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=folder,
-            env=os.environ | {"BENTOML_HOME": str(folder / "bentoml")},
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    started = Server(process, port, bundles, log)
-    try:
-        started.wait("/livez", 200)
+    with serving(tmp_path_factory.mktemp("server"), {}) as started:
         yield started
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=30)
 
 
 # The tests below tell one story and run in this order.
-def test_without_a_bundle_it_lives_but_is_not_ready(server: Server) -> None:
+def test_without_a_bundle_it_lives_but_is_not_ready(server: Served) -> None:
     assert server.ask("/livez")[0] == 200
     assert server.ask("/readyz")[0] == 503
-    status, text = server.ask("/predict", json.dumps(EXAMPLE).encode())
+    status, text, _ = server.ask("/predict", json.dumps(EXAMPLE).encode())
     assert status == 503 and "detail" in json.loads(text)
     assert json.loads(server.ask("/model")[1])["ready"] is False
 
 
 def test_a_published_bundle_is_taken_without_a_restart_and_answers_as_batch_does(
-    server: Server, tiny_folder: Path, tiny_bundle: bundle.Bundle
+    server: Served, tiny_folder: Path, tiny_bundle: bundle.Bundle
 ) -> None:
     publish.publish(tiny_folder, server.bundles)
     server.wait("/readyz", 200)
@@ -132,7 +70,7 @@ def test_a_published_bundle_is_taken_without_a_restart_and_answers_as_batch_does
     assert any(row["eligible"] for row in there.values())
 
 
-def test_the_client_of_the_docs_asks_and_is_told_why_not(server: Server) -> None:
+def test_the_client_of_the_docs_asks_and_is_told_why_not(server: Served) -> None:
     spec = importlib.util.spec_from_file_location("client", ROOT / "docs" / "client.py")
     assert spec is not None and spec.loader is not None
     there = importlib.util.module_from_spec(spec)
@@ -148,21 +86,21 @@ def test_the_client_of_the_docs_asks_and_is_told_why_not(server: Server) -> None
         client.predict([EXAMPLE["customers"][0] | {"cutoff": "2999-01-01"}])
 
 
-def test_the_default_cutoff_is_the_latest_midnight_there(server: Server) -> None:
+def test_the_default_cutoff_is_the_latest_midnight_there(server: Served) -> None:
     (got,) = server.predict({"customers": [{"customer_id": "a", "events": []}]})
     today = dt.datetime.now(ZoneInfo(tiny.ZONE)).date()
     assert dt.date.fromisoformat(got["cutoff"]) in (today, today - dt.timedelta(days=1))
 
 
-def test_what_is_not_for_it_is_refused_at_the_door(server: Server) -> None:
+def test_what_is_not_for_it_is_refused_at_the_door(server: Served) -> None:
     assert server.ask("/predict", b"x" * 40_000_000)[0] == 413
-    assert server.ask("/predict", b"{}", "text/plain")[0] == 415
-    assert server.ask("/predict", b"{}", "application/x-www-form-urlencoded")[0] == 415
+    assert server.ask("/predict", b"{}", content_type="text/plain")[0] == 415
+    assert server.ask("/predict", b"{}", content_type="application/x-www-form-urlencoded")[0] == 415
     assert server.ask("/predict", b"[" * 200_000)[0] == 422
     assert server.ask("/docs.json")[0] == server.ask("/")[0] == 404
 
 
-def test_a_chunked_body_over_the_limit_is_413_too(server: Server) -> None:
+def test_a_chunked_body_over_the_limit_is_413_too(server: Served) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     pieces = (b"x" * 1_000_000 for _ in range(20))
     connection.request("POST", "/predict", pieces, {"Content-Type": "application/json"}, encode_chunked=True)
@@ -170,14 +108,14 @@ def test_a_chunked_body_over_the_limit_is_413_too(server: Server) -> None:
     connection.close()
 
 
-def test_unknown_paths_leave_no_trace_in_the_metrics(server: Server) -> None:
+def test_unknown_paths_leave_no_trace_in_the_metrics(server: Served) -> None:
     for number in range(20):
         assert server.ask(f"/nothing-{number}")[0] == 404
-    status, text = server.ask("/metrics")
+    status, text, _ = server.ask("/metrics")
     assert status == 200 and "/predict" in text and "nothing-" not in text
 
 
-def test_a_broken_bundle_is_refused_and_the_old_one_answers(server: Server, tiny_bundle: bundle.Bundle) -> None:
+def test_a_broken_bundle_is_refused_and_the_old_one_answers(server: Served, tiny_bundle: bundle.Bundle) -> None:
     good, bad = tiny_bundle.version, "f" * 64
     (server.bundles / bad).mkdir()
     (server.bundles / bad / "manifest.json").write_text("{}")
@@ -189,7 +127,7 @@ def test_a_broken_bundle_is_refused_and_the_old_one_answers(server: Server, tiny
     assert server.ask("/readyz")[0] == 200
 
 
-def test_another_bundle_replaces_it_while_requests_run(server: Server, tmp_path: Path) -> None:
+def test_another_bundle_replaces_it_while_requests_run(server: Served, tmp_path: Path) -> None:
     """Every answer is that of the version which it names."""
     other = tmp_path / "other"
     bundle.save(tiny.tiny_bundle(seed=3), other)
@@ -214,7 +152,7 @@ def test_another_bundle_replaces_it_while_requests_run(server: Server, tmp_path:
     assert len(seen) == len({version for version, _ in seen})
 
 
-def test_the_log_holds_no_value_of_a_refused_request(server: Server) -> None:
+def test_the_log_holds_no_value_of_a_refused_request(server: Served) -> None:
     for bad in (
         {"customer_id": CANARY, "cutoff": CANARY, "events": []},
         {"customer_id": "a", "events": [{"time": CANARY}]},
@@ -224,7 +162,7 @@ def test_the_log_holds_no_value_of_a_refused_request(server: Server) -> None:
     assert "refused" in server.log.read_text()
 
 
-def test_sigterm_lets_the_request_in_flight_finish_and_ends_the_server(server: Server) -> None:
+def test_sigterm_lets_the_request_in_flight_finish_and_ends_the_server(server: Served) -> None:
     events = [{"time": f"2024-0{1 + k % 5}-1{k % 9}", "amount": k % 50} for k in range(40_000)]
     body = json.dumps({"customers": [{"customer_id": "a", "events": events}]}).encode()
     got: list[int] = []
