@@ -1,4 +1,4 @@
-"""The main job on real data, as ``make demo`` runs it: check, train, track, promote, score, serve, ask, stop.
+"""The main job on real data, as ``make demo`` runs it: check, train, track, promote, score, act, serve, ask, stop.
 
 Every step is the command a user would type, so the demo shows the product and not a second way in.
 Usage: python scripts/demo.py [CONFIG ...]      (default: configs/completejourney.yaml)
@@ -32,19 +32,21 @@ def main(configs: list[str]) -> int:
     """Run the demo on the given config overlays. Returns the exit code."""
     began = time.monotonic()
     settings = config.load(*configs)
-    step("1/5 Is the data ready, and which days are learnt from?")
+    step("1/6 Is the data ready, and which days are learnt from?")
     run("check", *configs)
-    step("2/5 Train, compare with simple rules, track in MLflow, promote")
+    step("2/6 Train, compare with simple rules, track in MLflow, promote")
     code = run("train", *configs, also=(NOT_PROMOTED,))
     if code == NOT_PROMOTED and not (settings.bundles_folder / "CURRENT").exists():
         print("The run was not promoted and there is no earlier champion, so nothing can be served.")
         return code
-    step("3/5 Score every customer at the newest cutoff")
+    step("3/6 Score every customer at the newest cutoff")
     run("score", *configs)
-    step("4/5 Start the service and send it one customer's raw events")
+    step("4/6 Who should get which action? Costs and rates are the shipped examples, measured by nobody")
+    run("act", *configs)
+    step("5/6 Start the service and send it one customer's raw events")
     request, described = one_customer(settings)
     ask_service(settings, configs, request, described)
-    step("5/5 Done")
+    step("6/6 Done")
     print(closing(settings, configs, time.monotonic() - began))
     return 0
 
