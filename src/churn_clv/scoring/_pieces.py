@@ -1,7 +1,8 @@
-"""A log in pieces of whole customers, on disk, so that no more than one piece is ever in memory.
+"""A log in pieces of whole customers, on disk, so that no more than two or three are ever in memory.
 
-Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is in
-the log's total order, and named by its content: a piece scored before is known again, also after a kill.
+Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is
+named by its content, whatever the order of its rows, which no score depends on: a piece scored before is known again,
+also after a kill.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from churn_clv import config, events
+from churn_clv.ahead import ahead, side_by_side
 from churn_clv.canonical import LOG_SCHEMA, arrange
 from churn_clv.errors import UserError
 from churn_clv.log_parts import LINES, Extent, LogParts
@@ -36,7 +39,7 @@ class Piece:
     events: int
 
     def frame(self) -> pl.DataFrame:
-        """Its events in LOG_SCHEMA, in total order."""
+        """Its events in LOG_SCHEMA, in no order that means anything."""
         return _full(pl.scan_ipc(self.path).collect())
 
 
@@ -54,10 +57,10 @@ def gather(
     spilled = _spill(parts, folder, number, say)
     pieces: list[Piece] = []
     last: dt.datetime | None = None
-    for place in range(number):
-        say(f"sorting the log: {place + 1:,} of {number:,} pieces")
-        piece, latest = _sorted(place, spilled, folder, without)
+    cut = partial(_cut, spilled=spilled, folder=folder, without=without, alone=number == 1)
+    for piece, latest in side_by_side(cut, range(number)):
         pieces.append(piece)
+        say(f"sorting the log: {len(pieces):,} of {number:,} pieces")
         last = max(filter(None, (last, latest)), default=None)
     for path, _ in spilled:
         path.unlink()
@@ -78,7 +81,7 @@ def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
     """Each part of the log in a file, its lines ordered by piece, and where each piece begins in it."""
     out: Spilled = []
     total = 0
-    for frame in parts:
+    for frame in ahead(parts):
         total += frame.height
         say(f"reading the log: {total:,} events")
         if not frame.height:
@@ -92,19 +95,32 @@ def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
     return out
 
 
-def _sorted(place: int, spilled: Spilled, folder: Path, without: Without) -> tuple[Piece, dt.datetime | None]:
-    """One piece in the log's total order, written down, and the time of its last event."""
+def _cut(
+    place: int, spilled: Spilled, folder: Path, without: Without, alone: bool
+) -> tuple[Piece, dt.datetime | None]:  # fmt: skip
+    """One piece, written down, and the time of its last event; ``alone``: it is the whole log."""
     found = [_part(path, int(begins[place]), int(begins[place + 1])) for path, begins in spilled]
-    frame = pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA)
-    frame, _ = events.without_repeats(arrange(_full(frame)))
+    frame = _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
+    if alone or frame["event_id"].count():  # which of two with one id comes first is told by the total order
+        frame, _ = events.without_repeats(arrange(frame))
     last = frame["time"].max()
     frame = without(frame)
     path = folder / f"piece-{place:05d}.arrow"
     frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
         path
     )
-    customers = frame["customer_id"].n_unique()
-    return Piece(path, events.fingerprint(frame), customers, frame.height), last  # type: ignore[return-value]
+    content = events.fingerprint(frame) if alone else _content(frame)
+    return Piece(path, content, frame["customer_id"].n_unique(), frame.height), last  # type: ignore[return-value]
+
+
+def _content(frame: pl.DataFrame) -> str:
+    """Sixteen hexadecimal digits that say whether two pieces hold the same rows, in whatever order.
+
+    Of sums of the rows' hashes: no order matters, and nothing is sorted. Another Polars may hash otherwise; then a
+    piece is scored again.
+    """
+    sums = [int(frame.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2)]
+    return hashlib.sha256(f"{frame.height} rows {sums}".encode()).hexdigest()[:16]
 
 
 def _part(path: Path, start: int, end: int) -> pl.DataFrame:
