@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,8 +14,11 @@ from rich.table import Table
 from churn_clv import config, wording
 from churn_clv.cli import _show
 from churn_clv.cli._show import err, out
-from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, timed
+from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, check_first, ready, timed
 from churn_clv.errors import UserError
+
+if TYPE_CHECKING:
+    from churn_clv.events import Log
 
 
 def train(
@@ -25,12 +29,13 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train, compare with the rungs and the champion, track, and promote and publish where it is better."""
-    from churn_clv import events, retraining
-
     files = configs or []
     if not files and from_run is None:
         raise UserError("give a config file, or --from-run with the id of a recorded run.")
     run, settings = _recorded(files, from_run) if from_run else (None, config.load(*files))
+    check_first(settings)
+    from churn_clv import events, retraining
+
     document = timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say, run))
     for note in document.get("reproduces", {}).get("notes", ()):
         err.print(escape(note))
@@ -76,28 +81,52 @@ def _recorded(configs: Sequence[Path], run_id: str) -> tuple[Any, config.Config]
 def backtest(
     configs: Configs,
     final: Annotated[bool, typer.Option(help="Judge at the newest cutoffs; each such look is logged.")] = False,
+    sales: Annotated[bool, typer.Option("--forecast", help="Also the sales forecast: minutes more.")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Report; default: <out>/backtest/<data set>.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run the recipe up to several earlier cutoffs and judge it at each beside every rung."""
+    settings = ready(*configs)
     from churn_clv import backtest as rolling
     from churn_clv import events, grade, report, tracking
-
-    settings = config.load(*configs)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         tracking.prepare(settings)
         say("reading the log")
-        document = rolling.run(settings, events.read_log(settings), final, say)
+        log = events.read_log(settings)
+        document = rolling.run(settings, log, final, say)
+        line = None if final else document["development_until"]
+        document["forecast"] = _sales(settings, log, line, say) if sales else None
         document["grade"] = grade.of_backtest(document, settings.grade).document()
         say("drawing the report")
         page = report.write(document, folder or rolling.looks_file(settings).parent)
         say("recording the run in MLflow")
-        run_id = tracking.log_backtest(settings, document, page.parent)
-        return document | {"report": str(page), "run_id": run_id}
+        try:
+            run_id, lost = tracking.log_backtest(settings, document, page.parent), None
+        except tracking.STORE_ERRORS as error:  # what was judged is shown all the same
+            run_id, lost = None, next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return document | {"report": str(page), "run_id": run_id, "not_recorded": lost}
 
     document = timed(work)
     _show.answer(document, as_json, print_backtest)
+    if document["not_recorded"]:
+        raise UserError(
+            f"the tracking store did not take the run ({document['not_recorded']}). Nothing else is lost: the ladder "
+            f"and all that was judged stand in {document['report']}, and as numbers in {report.DOCUMENT} beside it. "
+            f"To have the run in MLflow, too, run the same command again once the store can be written"
+            f"{', which logs a second look' if final else ''}."
+        )
+
+
+def _sales(settings: config.Config, log: Log, line: str | None, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The forecast's document, from the development line where there is one; None, and said, where none can be made."""
+    from churn_clv import forecast, timeline
+
+    try:
+        return forecast.run(settings, timeline.until(log, dt.date.fromisoformat(line)) if line else log, say)
+    except UserError as error:  # what was judged is worth more than what cannot be foretold
+        say(f"no sales forecast: {str(error).removeprefix('forecast: ')}")
+        return None
 
 
 def simulate(
@@ -106,9 +135,9 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write a synthetic log with known truth at the plan's test cutoff, and say how near a model comes to it."""
+    settings = config.load(*configs)
     from churn_clv import benchmark
 
-    settings = config.load(*configs)
     document = timed(lambda say: benchmark.simulate(settings, judge, say))
     _show.answer(document, as_json, print_simulation)
 
@@ -149,7 +178,8 @@ def print_training(document: Mapping[str, Any], settings: config.Config) -> None
     if graded := document.get("grade"):
         out.print(escape(graded["why"]))
     verdict, _, why = document["why"].partition(":")
-    out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
+    texts = [check["text"] for check in document["checks"]]
+    out.print(f"[bold]{escape(verdict)}[/]:{escape(_show.listed(why, texts))}")
     out.print(
         f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
         f"bundle {str(document['bundle_version'])[:16]}"
@@ -224,6 +254,9 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     if document["clv"]:
         _show.print_rows("\nCLV", wording.clv_rows(document["clv"]))
         out.print(escape(wording.clv(document["clv"])))
+    if document.get("forecast"):
+        _show.print_rows("\nSales forecast", wording.forecast_rows(document["forecast"]))
+        out.print(escape(wording.forecast(document["forecast"])))
     for found in document["targets"].values():
         print_target(found)
     for name, why in document["targets_refused"].items():
@@ -236,7 +269,7 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     out.print(escape(wording.season(document)))
     if graded := document.get("grade"):
         out.print(escape(graded["why"]))
-    out.print(f"report: {document['report']}, run {document['run_id']}")
+    out.print(f"report: {document['report']}, run {document['run_id'] or 'not recorded'}")
 
 
 def _measured_rung(row: Mapping[str, Any]) -> dict[str, str]:
