@@ -28,22 +28,25 @@ LOG_SCHEMA: dict[str, pl.DataType] = {
     "channel": pl.String(),
     "value": pl.Int64(),
     "event_id": pl.String(),
+    "margin": pl.Int64(),
 }
+# A plain column that the log does not keep: what was sold has cost so much; the margin is the amount less it.
+COST = "cost"
 REQUIRED = ("customer_id", "time")
 TIMES = ("time", "known_at")
-MONEY = ("amount", "discount")
+MONEY = ("amount", "discount", "margin", COST)
 UNITS = ("quantity", "value")
 PURCHASE, RETURN = "purchase", "return"
 # What `churn-clv act --send` writes of whom it contacted (definition D31).
 CONTACTED = "campaign_contact"
 # What Polars itself gives the calls of a DataFrame: no pass of its optimizer, which for few rows costs more than they.
 PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
+_AN_AMOUNT = "an amount (such as 1234.50, no sign of a currency; at most 9e13 minor units)"
 LIMIT = 9e13  # minor units or thousandths: beyond it a float no longer tells neighbouring cents apart safely
 EXPECTED = {
     "time": "a time from 1900 to 2199 (ISO 8601, or as time_format says)",
     "known_at": "a time from 1900 to 2199 (ISO 8601, or as time_format says)",
-    "amount": "an amount (such as 1234.50, no sign of a currency; at most 9e13 minor units)",
-    "discount": "an amount (such as 1234.50, no sign of a currency; at most 9e13 minor units)",
+    **dict.fromkeys(MONEY, _AN_AMOUNT),
     "quantity": "a number (such as 0.5; at most 9e10)",
     "value": "a number (such as 0.5; at most 9e10)",
 }
@@ -82,10 +85,12 @@ class Typed:
 def canonical(frame: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Plain columns -> LOG_SCHEMA, sorted by a total order over all columns.
 
-    ``frame`` has any of LOG_SCHEMA's names: ``amount`` and ``discount`` in major units and ``quantity`` and ``value``
-    in units (integer, float, decimal or text), times as local or zoned datetimes, dates or ISO 8601 text, ids as text
-    or numbers. A missing ``event_type`` column means purchases. Returns get amount and quantity <= 0, discounts >= 0,
-    whatever sign they came with. Raises UserError for unknown columns, types or values that cannot be read.
+    ``frame`` has any of LOG_SCHEMA's names: money (``amount``, ``discount``, ``margin``) in major units and
+    ``quantity`` and ``value`` in units (integer, float, decimal or text), times as local or zoned datetimes, dates or
+    ISO 8601 text, ids as text or numbers. A missing ``event_type`` column means purchases. Returns get amount and
+    quantity <= 0, discounts >= 0, whatever sign they came with; a return's margin turns with its amount. ``cost``, of
+    either sign, may stand for ``margin``: the amount less it. Raises UserError for unknown columns, types or values
+    that cannot be read.
     """
     typed = to_types(frame, rules)
     for column, bad in typed.bad.items():
@@ -105,11 +110,20 @@ def to_types(
     """Convert plain columns to LOG_SCHEMA's types, marking what cannot be read instead of raising on it."""
     _check_columns(plain)
     times = {n: to_local(plain[n], rules.timezone, source_zone, time_format) for n in TIMES if n in plain.columns}
-    values = [_value(name, plain.schema.get(name), rules).alias(name) for name in LOG_SCHEMA if name not in times]
+    names = (*LOG_SCHEMA, COST) if COST in plain.columns else (*LOG_SCHEMA,)
+    values = [_value(name, plain.schema.get(name), rules).alias(name) for name in names if name not in times]
     read = plain.select(pl.first().alias("_height"), *values)  # a column of the frame gives literals its height
-    typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in LOG_SCHEMA])
+    typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in names])
     unread = [name for name in plain.columns if typed[name].null_count()]
-    return Typed(typed, _bad(plain, typed, unread), times["time"][1])
+    bad = _bad(plain, typed, unread)
+    return Typed(_less_cost(typed) if COST in names else typed, bad, times["time"][1])
+
+
+def _less_cost(typed: pl.DataFrame) -> pl.DataFrame:
+    """The margin where only the cost is told: the amount less it, of which a return gives both back."""
+    amount, cost = pl.col("amount"), pl.col(COST).abs()
+    left = pl.when(amount < 0).then(amount + cost).otherwise(amount - cost)
+    return typed.with_columns(margin=pl.coalesce("margin", left)).drop(COST)
 
 
 def _bad(plain: pl.DataFrame, typed: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -120,6 +134,18 @@ def _bad(plain: pl.DataFrame, typed: pl.DataFrame, names: Sequence[str]) -> dict
     marks = {n: _given(pl.col(n), n, plain.schema[n]) & pl.col(f"typed {n}").is_null() for n in names}
     wrong = both.select(**{name: mark.any() for name, mark in marks.items()}).row(0, named=True)
     return {n: both.select(marks[n].alias(n)).to_series() for n in names if wrong[n]}
+
+
+def no_margin() -> pl.Expr:
+    """A purchase whose amount is given and its margin is not."""
+    return ((pl.col("event_type") == PURCHASE) & pl.col("amount").is_not_null() & pl.col("margin").is_null()).fill_null(
+        False
+    )
+
+
+def beyond_amount() -> pl.Expr:
+    """A purchase whose margin is more than its amount: what was sold would have cost less than nothing."""
+    return ((pl.col("event_type") == PURCHASE) & (pl.col("margin") > pl.col("amount"))).fill_null(False)
 
 
 def is_zero() -> pl.Expr:
@@ -145,6 +171,7 @@ def apply_policies(typed: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     return log.with_columns(
         pl.when(returned).then(-pl.col("amount", "quantity").abs()).otherwise(pl.col("amount", "quantity")),
         pl.col("discount").abs(),
+        margin=pl.when(returned & (pl.col("amount") > 0)).then(-pl.col("margin")).otherwise("margin"),
     ).collect(optimizations=PLAIN)
 
 
@@ -206,8 +233,8 @@ def _value(name: str, dtype: pl.DataType | None, rules: Rules) -> pl.Expr:
 
 def _check_columns(plain: pl.DataFrame) -> None:
     for name in plain.columns:
-        if name not in LOG_SCHEMA:
-            raise UserError(f"unknown event column '{name}'.{nearest(name, LOG_SCHEMA)}")
+        if name not in LOG_SCHEMA and name != COST:
+            raise UserError(f"unknown event column '{name}'.{nearest(name, (*LOG_SCHEMA, COST))}")
     if missing := [name for name in REQUIRED if name not in plain.columns]:
         raise UserError(f"event column(s) missing: {', '.join(missing)}. Every event needs {' and '.join(REQUIRED)}.")
 

@@ -65,6 +65,7 @@ def _event(
         "quantity": 1000 * (1 + i % 4) if money else None,
         "discount": (i % 3) * 50 if kind == "purchase" else None,
         "channel": ("store", "web")[age % 2],
+        "margin": None if amount is None else amount * 2 // 5,
         "value": 1000 * (age % 11) if not money else None,
     }
     kept = {k: v for k, v in optional.items() if k in definitions.columns}

@@ -18,20 +18,22 @@ SINCE = "days_since_last_purchase"
 
 
 def build(
-    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *, eligible_only: bool = False
-) -> pl.DataFrame:
+    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, *, eligible_only: bool = False,
+    also: Sequence[str] = (),
+) -> pl.DataFrame:  # fmt: skip
     """The matrix of the known customers among ``pairs`` (``customer_id``, ``cutoff``).
 
     Returns KEYS and the features of ``features.names(definitions)`` (Float64, null where undefined), sorted by
     (cutoff, customer_id) (contract K10). A customer without any event before the cutoff is not known and has no
     row. With ``eligible_only``, ineligible customers are dropped before the expensive features are computed.
+    ``also`` names columns beside the features, such as ``features.margin.NAMES``.
     """
     if eligible_only:
         pairs = pairs.sort("cutoff", "customer_id")
         pairs = with_eligibility(frame, pairs, definitions).filter("eligible").select("customer_id", "cutoff")
     else:
         pairs = timeline.known_among(frame, pairs)
-    columns = features.names(definitions)
+    columns = (*features.names(definitions), *also)
     # A config may switch the column off that decides on eligibility.
     found = features.build(timeline.Past(frame, pairs), definitions, (*columns, *({SINCE} - {*columns})))
     eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
@@ -42,16 +44,16 @@ def build(
 
 
 def build_lean(
-    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, always: Sequence[str]
+    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, always: Sequence[str], also: Sequence[str] = ()
 ) -> pl.DataFrame:
     """The matrix, but of the ineligible only the features ``always`` (and what decides on eligibility) are computed.
 
     The others of theirs are null. Every value that is there is the same as in ``build``, to the bit: of a base that
-    has mostly lapsed this takes half the time.
+    has mostly lapsed this takes half the time. ``also`` are columns beside the features, of everyone.
     """
     pairs = timeline.known_among(frame, pairs.sort("cutoff", "customer_id"))
-    columns = features.names(definitions)
-    kept = [name for name in dict.fromkeys((SINCE, *always)) if name in columns]
+    columns = (*features.names(definitions), *also)
+    kept = [name for name in dict.fromkeys((SINCE, *always, *also)) if name in columns]
     status = features.build(timeline.Past(frame, pairs), definitions, tuple(dict.fromkeys((SINCE, *kept))))
     eligible, reason = population.eligibility(pl.col(SINCE), pl.col("cutoff"), definitions)
     known = status.select("customer_id", "cutoff", eligible.alias("eligible"), reason.alias("reason"), *kept)

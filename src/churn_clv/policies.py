@@ -8,7 +8,18 @@ from dataclasses import dataclass
 import polars as pl
 
 from churn_clv import mapping
-from churn_clv.canonical import EXPECTED, PURCHASE, TIMES, Typed, is_negative, is_text, is_zero
+from churn_clv.canonical import (
+    COST,
+    EXPECTED,
+    PURCHASE,
+    TIMES,
+    Typed,
+    beyond_amount,
+    is_negative,
+    is_text,
+    is_zero,
+    no_margin,
+)
 from churn_clv.config import Events, Source
 from churn_clv.errors import UserError
 from churn_clv.sources import Table
@@ -79,6 +90,9 @@ def judge_values(sieve: Sieve, plain: pl.DataFrame, typed: Typed, source: Source
         _judge_amounts(sieve, typed.frame, events)
     if "discount" in plain.columns:
         sieve.meet("negative_discount", (typed.frame["discount"] < 0).fill_null(False), "sign removed")
+    if {"margin", COST} & {*plain.columns}:
+        sieve.meet("missing_margin", typed.frame.select(no_margin()).to_series(), "kept without a margin")
+        sieve.meet("margin_above_amount", typed.frame.select(beyond_amount()).to_series(), "kept")
     if events.ends is not None:
         sieve.meet(
             "after_end",

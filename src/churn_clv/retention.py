@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from churn_clv import config, features, labels, matrix, population, timeline
+from churn_clv import config, features, labels, margins, matrix, population, timeline
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import btyd, monotone
@@ -55,7 +55,8 @@ def learn(log: Log, definitions: Definitions, spend: config.Target | None, earli
     start = table.filter(pl.col("window") == 0, pl.col("cutoff").is_in(cutoffs[-NEWEST:])).sort("stratum", "cutoff")
     first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money").sum())
     means = {name: money / n for name, n, money in first.rows() if n and name in KINDS}
-    return Retention(days, _matured(levels), _curves(prior, levels), means, active)
+    margin = margins.learn(log, definitions, earliest)
+    return Retention(days, _matured(levels), _curves(prior, levels), means, active, margin)
 
 
 def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> pl.DataFrame:

@@ -43,15 +43,16 @@ def run(bundle: Bundle, log: Log) -> dict[str, Any]:
     if retention is None or bundle.head("churned") is None:
         raise UserError("whatif: this bundle predicts no money. Train with the target 'spend' (`churn-clv train`).")
     own = bundle.config
-    margin, discount, months = own.value.margin_share, own.clv.discount_rate, own.clv.months[-1]
+    discount, months = own.clv.discount_rate, own.clv.months[-1]
+    margin = own.value.margin_share if retention.margin is None else retention.margin.whole
     scores = scoring.score(bundle, log)
-    people = effects(scores, retention, margin, discount, months)
+    people = effects(scores, retention, discount, months)
     if people.is_empty():
         raise UserError("whatif: nobody has a CLV at the log's end. `churn-clv score` gives each customer's reason.")
     risk = scores["churn_probability"].drop_nulls()
     lower = {
         "lapse": (_mean(risk), _mean((risk - LAPSE).clip(0))), "order_value": (1.0, 1 + ORDER_VALUE),
-        "margin": (margin, margin + _more_margin(margin)), "discount": (discount, _less(discount)),
+        "margin": (margin, min(1.0, margin + MARGIN)), "discount": (discount, _less(discount)),
     }  # fmt: skip
     found = _intervals(people, own.promotion.bootstrap_draws, own.seed)
     return {
@@ -76,7 +77,7 @@ def run(bundle: Bundle, log: Log) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def effects(scores: pl.DataFrame, retention: Retention, margin: float, discount: float, months: int) -> pl.DataFrame:
+def effects(scores: pl.DataFrame, retention: Retention, discount: float, months: int) -> pl.DataFrame:
     """Each customer's value and what each change adds to it, highest value first.
 
     ``scores`` as ``Bundle.predict`` gives them, at one cutoff. Columns: customer_id, eligible, tier, ``value`` (CLV of
@@ -90,7 +91,7 @@ def effects(scores: pl.DataFrame, retention: Retention, margin: float, discount:
     known = known.sort(f"clv_{months}m", "customer_id", descending=[True, False])
     if known.is_empty():
         return known
-    value, near, factors = _factors(known, retention, margin, discount, months)
+    value, near, factors = _factors(known, retention, discount, months)
     first = value * near
     columns = {name: value * factor for name, (factor, _) in factors.items()}
     columns |= {f"{name}_horizon": first * factor for name, (_, factor) in factors.items()}
@@ -100,7 +101,7 @@ def effects(scores: pl.DataFrame, retention: Retention, margin: float, discount:
 
 
 def _factors(
-    known: pl.DataFrame, retention: Retention, margin: float, discount: float, months: int
+    known: pl.DataFrame, retention: Retention, discount: float, months: int
 ) -> tuple[Floats, Floats, dict[str, tuple[Floats | float, Floats | float]]]:
     """Value (n,), the first window's share of it, and what each change multiplies value and the first window by."""
     orders = {reliable: name for name, reliable in RELIABILITY.items()}
@@ -115,7 +116,9 @@ def _factors(
     farther, nearer = (coefficients(length, _less(discount)) for length in lengths)
     risk = known["churn_probability"].fill_null(0.0).to_numpy()
     kept = np.minimum(risk, LAPSE) / (1 - risk)
-    more = _more_margin(margin) / margin
+    margin = known["margin_rate"].to_numpy()
+    # Who leaves no margin at all has no value to multiply: nothing is said of them.
+    more = np.divide(np.minimum(MARGIN, 1 - margin), margin, out=np.zeros(known.height), where=margin != 0)
     return known[f"clv_{months}m"].to_numpy(), near / long, {
         "lapse": (kept, kept), "order_value": (ORDER_VALUE, ORDER_VALUE), "margin": (more, more),
         "discount": (farther / long - 1, nearer / near - 1),
@@ -124,10 +127,6 @@ def _factors(
 
 def _less(discount: float) -> float:
     return max(0.0, discount - DISCOUNT)
-
-
-def _more_margin(margin: float) -> float:
-    return min(MARGIN, 1 - margin)
 
 
 def _tiers(count: int) -> list[str]:

@@ -37,7 +37,7 @@ LEARN, ASK = 1_000, 600  # customers
 ASK_EVENTS = 80_000  # of all requests at a cutoff: Complete Journey has 600 lines a household
 SAME = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
         "reliability", "expected_orders", "expected_order_value", "expected_spend", "expected_spend_low",
-        "expected_spend_high", "clv_extrapolated_share", "historic_value", "total_value")  # fmt: skip
+        "expected_spend_high", "clv_extrapolated_share", "margin_rate", "historic_value", "total_value")  # fmt: skip
 QUICK = {"churn": {"max_rounds": 15}, "spend": {"max_rounds": 15}, "targets": {"max_rounds": 15}}
 
 

@@ -27,7 +27,7 @@ NOW = dt.datetime(2024, 7, 1, 12, tzinfo=dt.UTC)
 SHARED = ("eligible", "reason", "churn_probability", "percentile_in_reference", "churn_band", "loss_probability",
           "reliability", "base_rate", "expected_spend", "expected_spend_low", "expected_spend_high", "currency",
           "horizon_days", "model_version", "churn_probability_by_days", "clv_extrapolated_share",
-          "historic_value", "total_value", "clv_by_months", "clv_low_by_months", "clv_high_by_months",
+          "margin_rate", "historic_value", "total_value", "clv_by_months", "clv_low_by_months", "clv_high_by_months",
           "expected_orders", "expected_order_value", "next_order_within_days", "next_order_learnt_days",
           "active_probability_by_months", "targets", "score_valid_until", "reasons")  # fmt: skip
 CUTOFFS = tuple(TRAINED_THROUGH + dt.timedelta(days=d) for d in (-28, -1, 0, 1, 27))

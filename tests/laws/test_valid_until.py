@@ -25,7 +25,7 @@ SCORE = ("eligible", "reason", "churn_probability", "churn_probability_7d", "chu
          "percentile_in_reference", "loss_probability", "expected_spend", "expected_spend_low", "expected_spend_high",
          "expected_orders", "expected_order_value", "next_order_within_7d", "next_order_within_90d", "reliability",
          "active_probability_1m", "active_probability_12m", "clv_3m", "clv_6m", "clv_12m", "clv_24m", "clv_3m_low",
-         "clv_6m_high", "clv_extrapolated_share", "historic_value", "total_value")  # fmt: skip
+         "clv_6m_high", "clv_extrapolated_share", "margin_rate", "historic_value", "total_value")  # fmt: skip
 CUTOFFS = (dt.date(2024, 1, 30), dt.date(2024, 2, 29))
 
 

@@ -77,8 +77,9 @@ def test_an_answer_says_everything_the_contract_promises(client: Client, tiny_bu
         "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability", "reliability",
         "next_order_within_days", "next_order_learnt_days", "active_probability_by_months", "base_rate",
         "expected_orders", "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high",
-        "clv_by_months", "clv_low_by_months", "clv_high_by_months", "clv_extrapolated_share", "historic_value",
-        "total_value", "targets", "segments", "action", "score_valid_until", "reasons", "model_version", "warnings",
+        "clv_by_months", "clv_low_by_months", "clv_high_by_months", "clv_extrapolated_share", "margin_rate",
+        "historic_value", "total_value", "targets", "segments", "action", "score_valid_until", "reasons",
+        "model_version", "warnings",
     ]  # fmt: skip
     assert got["score_valid_until"] == "2024-06-10" and got["reasons"] is None
     by_days = got["churn_probability_by_days"]

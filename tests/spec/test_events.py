@@ -69,6 +69,7 @@ def test_every_column_of_one_event() -> None:
         "channel": "",
         "value": 9,
         "event_id": None,
+        "margin": "-0.125",
     }
     log = canonical(pl.DataFrame({name: [value] for name, value in plain.items()}), UTC)
     assert log.schema == pl.Schema(LOG_SCHEMA)
@@ -86,6 +87,7 @@ def test_every_column_of_one_event() -> None:
         "channel": None,
         "value": 9000,
         "event_id": None,
+        "margin": -13,
     }
 
 

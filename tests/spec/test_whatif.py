@@ -30,17 +30,17 @@ CURVE = Retention(
 
 
 # --- by hand --------------------------------------------------------------------------------------
-def scored(rows: list[tuple[str, float | None, str | None, float | None]]) -> pl.DataFrame:
-    """(id, churn probability, why not eligible, first window's spend): CLV of 2 months (60 days), margin .3, 10%."""
+def scored(rows: list[tuple[str, float | None, str | None, float | None]], margin: float = 0.3) -> pl.DataFrame:
+    """(id, churn probability, why not eligible, first window's spend): CLV of 2 months (60 days), at 10%."""
     out = []
     for name, risk, reason, spend in rows:
         stratum = reason or ("1" if name.startswith("one") else "4+")
-        value = None if spend is None else 0.3 * spend * CURVE.coefficient(stratum, 60, 0.1)[0]
+        value = None if spend is None else margin * spend * CURVE.coefficient(stratum, 60, 0.1)[0]
         reliability = None if reason else {"1": "low", "4+": "high"}[stratum]
         out.append((name, CUTOFF, reason is None, reason, risk, reliability, value))
     schema = {"customer_id": pl.String, "cutoff": pl.Date, "eligible": pl.Boolean, "reason": pl.String,
               "churn_probability": pl.Float64, "reliability": pl.String, "clv_2m": pl.Float64}  # fmt: skip
-    return pl.DataFrame(out, schema=schema, orient="row")
+    return pl.DataFrame(out, schema=schema, orient="row").with_columns(margin_rate=pl.lit(margin))
 
 
 def test_each_change_by_hand() -> None:
@@ -48,7 +48,7 @@ def test_each_change_by_hand() -> None:
 
     Discounting at 10% to the middles: .99609 on day 15, .98833 on day 45; at 9% .99647 and .98944.
     """
-    rows = whatif.effects(scored([("many", 0.2, None, 100.0)]), CURVE, 0.3, 0.1, 2)
+    rows = whatif.effects(scored([("many", 0.2, None, 100.0)]), CURVE, 0.1, 2)
     found = rows.row(0, named=True)
     near, far = 1.1 ** (-15 / 365.25), 1.1 ** (-45 / 365.25)
     assert (near, far) == pytest.approx((0.99609, 0.98833), abs=1e-5)
@@ -67,19 +67,29 @@ def test_the_edges_of_each_change() -> None:
     rows = scored(
         [("many", 0.004, None, 100.0), ("gone", None, "lapsed", 2.0), ("young", None, "history_too_short", None)]
     )
-    found = whatif.effects(rows, CURVE, 0.3, 0.005, 2)
+    found = whatif.effects(rows, CURVE, 0.005, 2)
     assert found["customer_id"].to_list() == ["many", "gone"]
     assert (found["lapse"] / found["value"]).to_list() == pytest.approx([0.004 / 0.996, 0.0])
     to_nothing = CURVE.coefficient("lapsed", 60, 0.0)[0] / CURVE.coefficient("lapsed", 60, 0.005)[0] - 1
     assert found["discount"][1] / found["value"][1] == pytest.approx(to_nothing)
-    assert whatif.effects(rows, CURVE, 0.3, 0.0, 2)["discount"].to_list() == [0.0, 0.0]
-    assert whatif.effects(rows, CURVE, 1.0, 0.1, 2)["margin"].to_list() == [0.0, 0.0]
+    assert whatif.effects(rows, CURVE, 0.0, 2)["discount"].to_list() == [0.0, 0.0]
+    all_of_it = scored([("many", 0.004, None, 100.0), ("gone", None, "lapsed", 2.0)], margin=1.0)
+    assert whatif.effects(all_of_it, CURVE, 0.1, 2)["margin"].to_list() == [0.0, 0.0]
+
+
+def test_a_point_of_margin_is_of_each_customers_own() -> None:
+    """100 of spend at .4 and at -.1: a point more is 1 x the coefficient for both; of nothing, nothing is said."""
+    near, far = 1.1 ** (-15 / 365.25), 1.1 ** (-45 / 365.25)
+    rows = pl.concat([scored([(f"many{m}", 0.2, None, 100.0)], m) for m in (0.4, -0.1, 0.0)])
+    found = whatif.effects(rows, CURVE, 0.1, 2)
+    assert found["margin"].to_list() == pytest.approx([near + 0.8 * far, 0.0, near + 0.8 * far])
+    assert found["customer_id"].to_list() == ["many0.4", "many0.0", "many-0.1"]
 
 
 def test_tiers_by_value_ties_by_id() -> None:
     """Seven customers: two (1.4) on top, two more (to 3.5) next, three the rest."""
     rows = scored([(f"one{n}", 0.5, None, money) for n, money in enumerate((5.0, 40.0, 5.0, 5.0, 5.0, 90.0, 60.0))])
-    found = whatif.effects(rows, CURVE, 0.3, 0.1, 2)
+    found = whatif.effects(rows, CURVE, 0.1, 2)
     assert found["customer_id"].to_list() == ["one5", "one6", "one1", "one0", "one2", "one3", "one4"]
     assert found["tier"].to_list() == ["top 20%"] * 2 + ["next 30%"] * 2 + ["rest"] * 3
     top = whatif._tier(found, "top 20%")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import config, labels, metrics, retention, strata, timeline, training
+from churn_clv import config, labels, margins, metrics, retention, strata, timeline, training
 from churn_clv.backtest._clv_bounds import judge_bounds
 from churn_clv.events import Log
 from churn_clv.metrics import Array
@@ -33,6 +33,18 @@ class ClvLook:
     predicted: dict[str, Array]
     matured: int
     source: str  # what the first window rests on
+    margin: MarginLook | None = None
+
+
+@dataclass(frozen=True)
+class MarginLook:
+    """Margin of all windows together by customer: what came, expected by own rates and by the whole's; (customers,)."""
+
+    actual: Array
+    expected: Array
+    one_rate: Array
+    whole: float
+    days: float
 
 
 def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | None:
@@ -84,7 +96,24 @@ def _look(
     }
     pairs = rows.select("customer_id", "cutoff")
     actual = _matrix(_windows(log, pairs, spend, horizon), rows.height, count)
-    return ClvLook(cutoff, actual, predicted, learnt.matured, back.source)
+    own = _margin_look(log, past, back, actual, champion, horizon * count)
+    return ClvLook(cutoff, actual, predicted, learnt.matured, back.source, own)
+
+
+def _margin_look(
+    log: Log, past: Log, back: training.Lookback, actual: Array, champion: Array, days: int
+) -> MarginLook | None:
+    """The margin of the coming days; None where the log told none by the cutoff, or what came left none."""
+    learnt, pairs = back.learnt.margin, back.rows.select("customer_id", "cutoff")
+    if learnt is None:
+        return None
+    margin, money = margins.came(log, back.definitions, pairs, days)
+    if money.sum() <= 0 or margin.sum() <= 0:
+        return None
+    # Money whose margin is not told counts at the rate of what is: that is what came as far as anybody can tell.
+    came = margin + margin.sum() / money.sum() * (actual.sum(axis=1) - money)
+    expected, rate = champion.sum(axis=1), margins.rates(learnt, past, back.definitions, pairs)
+    return MarginLook(came, rate * expected, learnt.whole * expected, learnt.whole, learnt.days)
 
 
 def _champion(rows: pl.DataFrame, first: Array, learnt: Retention, count: int) -> Array:
@@ -152,6 +181,22 @@ def _document(looks: Sequence[ClvLook], horizon: int) -> dict[str, Any]:
         "deciles": strata.tenths(every[CHAMPION], every | {"actual": actual}),
         "rungs": [{"rung": name} | _mean([_numbers(look, name) for look in looks]) for name in looks[0].predicted],
         "by_cutoff": by_cutoff,
+        "margin": _margins(looks),
+    }
+
+
+def _margins(looks: Sequence[ClvLook]) -> dict[str, Any] | None:
+    """Each customer's margin beside the whole's rate for all; None where a cutoff knew of none."""
+    found = [(look.cutoff, look.margin) for look in looks if look.margin is not None]
+    if len(found) < len(looks):
+        return None
+    return {
+        "own_rates": _mean([_numbers_of(own.actual, own.expected) for _, own in found]),
+        "one_rate": _mean([_numbers_of(own.actual, own.one_rate) for _, own in found]),
+        "by_cutoff": [
+            {"cutoff": cutoff.isoformat(), "rate": own.whole, "counts_as_purchase_days": own.days}
+            for cutoff, own in found
+        ],
     }
 
 
@@ -170,15 +215,19 @@ def _row(look: ClvLook) -> dict[str, Any]:
 
 
 def _numbers(look: ClvLook, name: str) -> dict[str, float]:
-    total, said = look.actual.sum(axis=1), look.predicted[name].sum(axis=1)
     last = look.actual[:, -1].sum()
+    return _numbers_of(look.actual.sum(axis=1), look.predicted[name].sum(axis=1)) | {
+        "last_window_ratio": float(look.predicted[name][:, -1].sum() / last)
+    }
+
+
+def _numbers_of(actual: Array, said: Array) -> dict[str, float]:
     return {
         "predicted": float(said.sum()),
-        "actual": float(total.sum()),
-        "total_ratio": float(said.sum() / total.sum()),
-        "last_window_ratio": float(look.predicted[name][:, -1].sum() / last),
-        "gini": _gini(total, said),
-        "mae": float(np.abs(said - total).mean()),
+        "actual": float(actual.sum()),
+        "total_ratio": float(said.sum() / actual.sum()),
+        "gini": _gini(actual, said),
+        "mae": float(np.abs(said - actual).mean()),
     }
 
 
@@ -194,4 +243,5 @@ def _by_window(actual: Array, predicted: Array) -> list[dict[str, float]]:
 
 
 def _gini(actual: Array, predicted: Array) -> float:
-    return float(metrics.spend_metrics(actual, predicted)["spend_gini"] or 0.0)
+    """Of money below nothing as of nothing."""
+    return float(metrics.spend_metrics(np.maximum(actual, 0.0), predicted)["spend_gini"] or 0.0)

@@ -39,6 +39,7 @@ from churn_clv.models import outlook, usual
 from churn_clv.models.interval import ByOrders, Interval
 from churn_clv.models.linear import Linear
 from churn_clv.models.loss import LossTable
+from churn_clv.models.margin import Margin
 from churn_clv.models.predict import Head, Pool
 from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
@@ -234,7 +235,8 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
 
 def _load_retention(entry: Mapping[str, Any]) -> Retention:
     money, active = ({name: tuple(curve) for name, curve in entry[k].items()} for k in ("money", "active"))
-    return Retention(entry["window_days"], entry["matured"], money, entry["spend"], active)
+    margin = Margin(**entry["margin"]) if entry.get("margin") else None  # a bundle of before there were margins
+    return Retention(entry["window_days"], entry["matured"], money, entry["spend"], active, margin)
 
 
 def _load_interval(entry: Mapping[str, Any]) -> ByOrders:

@@ -19,6 +19,7 @@ from churn_clv.bundle._targets import ASKED, answers_of, band, columns_of
 from churn_clv.bundle._valid import VALID, Ageing
 from churn_clv.bundle._value import LIFETIME, ORDERS
 from churn_clv.errors import UserError
+from churn_clv.features import margin
 from churn_clv.models.interval import reliability
 from churn_clv.models.predict import Floats, Head, answers
 from churn_clv.models.silence import Silence
@@ -61,6 +62,11 @@ class Bundle:
     @cached_property
     def _ageing(self) -> Ageing:
         return Ageing(self)
+
+    @cached_property
+    def _also(self) -> tuple[str, ...]:
+        """What is asked of a customer beside the matrix: margins, where the log told them at training."""
+        return margin.NAMES if self.reference.retention and self.reference.retention.margin else ()
 
     @property
     def base_rate(self) -> float:
@@ -141,7 +147,8 @@ class Bundle:
         if self.reference.targets:  # whose populations hold others than the eligible
             return self.score_pairs(frame, pairs)
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        scores = self.predict(matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME)), frame)
+        rows = matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME), self._also)
+        scores = self.predict(rows, frame)
         # the lean matrix lacks the features of those who are not eligible, and they are in segments, too
         return scores if self.segments is None else scores.hstack(self.segmented(frame, None, scores))
 
@@ -171,7 +178,7 @@ class Bundle:
         # Of few events to look costs less than to filter.
         strange = frame.height > timeline.FEW or not {*frame["event_type"].to_list()} <= {*self.event_types}
         met = frame.filter(pl.col("event_type").is_in(self.event_types)) if strange else frame
-        rows = matrix.build(met, pairs, self.definitions)
+        rows = matrix.build(met, pairs, self.definitions, also=self._also)
         if not self.reference.targets:
             return rows
         asked = {name: self.config.targets[name] for name in self.reference.targets}
@@ -193,6 +200,7 @@ class Bundle:
 
         For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months) and its _low
         and _high (as of spend; null where no such months have matured), clv_extrapolated_share (of the longest),
+        margin_rate (margin expected per unit of spend),
         historic_value (net margin so far) and total_value (their sum).
 
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from churn_clv import config
+from churn_clv.features.margin import MARGIN, MONEY
 from churn_clv.models.predict import Floats
 from churn_clv.models.retention import Retention, active_probability, strata_of, values
 from churn_clv.models.silence import Silence
@@ -49,7 +50,7 @@ def beyond(
     names = [
         *(f"active_probability_{m}m" for m in clv.active_months), *(f"clv_{m}m" for m in clv.months),
         *(f"clv_{m}m_{end}" for m in clv.months for end in ("low", "high")),
-        "clv_extrapolated_share", "historic_value", "total_value",
+        "clv_extrapolated_share", "margin_rate", "historic_value", "total_value",
     ]  # fmt: skip
     found: dict[str, Floats] = {}
     if own is not None and rows.height and ORDERS in rows.columns:
@@ -82,22 +83,40 @@ def _money(
     strata: Sequence[str], cutoffs: Sequence[dt.date],
 ) -> dict[str, Floats]:  # fmt: skip
     """CLV, its bounds and the values, from the first window's money (rows,)."""
-    months, margin, discount = settings.clv.months, settings.value.margin_share, settings.clv.discount_rate
+    months, discount = settings.clv.months, settings.clv.discount_rate
+    rate, past = _margins(own, settings, rows)
     bounds = {} if reference.outlook is None else reference.outlook.bounds
     found: dict[str, Floats] = {}
     shares: dict[int, list[Floats]] = {}
     for m in months:
-        found[f"clv_{m}m"], found["clv_extrapolated_share"] = values(own, strata, cutoffs, margin * first, m, discount)
+        found[f"clv_{m}m"], found["clv_extrapolated_share"] = values(own, strata, cutoffs, rate * first, m, discount)
         if m in bounds:
             plain = values(own, strata, cutoffs, first, m, 0.0)[0]
             shares[m] = [end / np.where(plain > 0, plain, np.nan) for end in bounds[m].apply(plain, strata)]
     for place, side in enumerate(("low", "high")):
-        ends = {m: found[f"clv_{m}m"] * share[place] for m, share in shares.items()}
+        ends = {m: np.abs(found[f"clv_{m}m"]) * share[place] for m, share in shares.items()}
         found |= {f"clv_{m}m_{side}": end for m, end in _rising(ends, upper=side == "high").items()}
-    past = rows[LIFETIME].to_numpy() if LIFETIME in rows.columns else np.full(rows.height, np.nan)
-    found["historic_value"] = margin * np.nan_to_num(past, nan=0.0) if LIFETIME in rows.columns else past
-    found["total_value"] = found["historic_value"] + found[f"clv_{months[-1]}m"]
+    for m in shares:  # money that costs: what is more of it is worth less
+        low, high = found[f"clv_{m}m_low"], found[f"clv_{m}m_high"]
+        found[f"clv_{m}m_low"], found[f"clv_{m}m_high"] = np.where(rate < 0, (-high, -low), (low, high))
+    found["margin_rate"] = np.where(np.isnan(found[f"clv_{months[-1]}m"]), np.nan, rate)
+    found["historic_value"], found["total_value"] = past, past + found[f"clv_{months[-1]}m"]
     return found
+
+
+def _margins(own: Retention, settings: config.Config, rows: pl.DataFrame) -> tuple[Floats, Floats]:
+    """The margin expected of a unit of spend, and that of all so far, (rows,) each: told, and at that rate the rest.
+
+    One rate for all where the log told no margin at training. The second is NaN where lifetime money is no feature.
+    """
+    net = np.nan_to_num(_floats(rows[LIFETIME]), nan=0.0) if LIFETIME in rows.columns else np.full(rows.height, np.nan)
+    if own.margin is None:
+        rate = np.full(rows.height, settings.value.margin_share)
+        return rate, rate * net
+    there = MARGIN in rows.columns
+    told, money = (np.nan_to_num(_floats(rows[n])) if there else np.zeros(rows.height) for n in (MARGIN, MONEY))
+    rate = own.margin.rate(told, money)
+    return rate, told + rate * (net - money)
 
 
 def _rising(ends: dict[int, Floats], *, upper: bool) -> dict[int, Floats]:

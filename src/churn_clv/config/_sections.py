@@ -101,7 +101,7 @@ Months = Annotated[tuple[Annotated[int, Field(ge=1, le=36)], ...], Field(min_len
 
 
 class Clv(Section):
-    """The value of a customer beyond the horizon (docs/clv.md); the margin is ``value.margin_share``."""
+    """The value of a customer beyond the horizon (docs/clv.md); margins are the log's, else ``value.margin_share``."""
 
     months: Months = (3, 6, 12, 24)
     active_months: Months = (1, 3, 6, 12)

@@ -107,6 +107,10 @@ class Config(Section):
         for place in (*part["events"]["sources"].values(), part["events"]["identity"] or {}):
             for key in ("path", "format", "separator", "decimal"):
                 place.pop(key, None)
+        # Only CLV knows margins, and like its own section they change nothing of what is learnt of churn and spend.
+        for source in part["events"]["sources"].values():
+            for key in ("margin", "cost"):
+                source["map"].pop(key, None)
         return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

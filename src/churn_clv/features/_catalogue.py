@@ -13,6 +13,7 @@ from churn_clv.features import (
     contract,
     engagement,
     frequency,
+    margin,
     monetary,
     price,
     recency,
@@ -38,6 +39,8 @@ FAMILIES: dict[str, ModuleType] = {
 }
 
 
+# Entries that are no features, all of them hidden.
+PARTS = (margin,)
 # Families that a target asks for: where none does, nothing is missing.
 ON_DEMAND = ("watched", "contract")
 # How many definitions' names are kept: to work them out takes as long as a customer's features.
@@ -89,7 +92,8 @@ def catalogue(definitions: Definitions) -> list[Feature]:
     for name in definitions.families or ():
         if name not in FAMILIES:
             raise UserError(f"features.families: unknown family '{name}'.{nearest(name, FAMILIES)}")
-    entries = [f for m in FAMILIES.values() if not m.needs(definitions) for f in m.features(definitions)]
+    modules = (*FAMILIES.values(), *PARTS)
+    entries = [f for m in modules if not m.needs(definitions) for f in m.features(definitions)]
     twice = [name for name, times in Counter(f.name for f in entries).items() if times > 1]
     if twice:
         raise UserError(

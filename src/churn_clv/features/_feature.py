@@ -22,6 +22,7 @@ Grain = Literal[
     "category_days",
     "channel_days",
     "event_type_days",
+    "margins",
 ]
 
 NO_EVENTS_ZERO = "0 without such events"

@@ -73,6 +73,13 @@ def _touches(past: timeline.Past) -> pl.LazyFrame:
     return past.by("event_type", where=~MONEY, sums={"events": EACH}, maxima={"value_last": pl.col("value")})
 
 
+def _margins(past: timeline.Past) -> pl.LazyFrame:
+    """One row per day of the purchases and returns whose margin is told: it, their money, and whether any is bought."""
+    told = MONEY & pl.col("margin").is_not_null() & pl.col("amount").is_not_null()
+    sums = {"margin": pl.col("margin"), "money": pl.col("amount"), "purchases": BOUGHT}
+    return past.by(where=told, sums=sums).with_columns(bought=(pl.col("purchases") > 0).cast(pl.Int64))
+
+
 def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
     """One row per distinct value of ``key`` bought: days, lines, money, and the ages of the latest and first day."""
     per_day = past.by(key, where=BOUGHT & pl.col(key).is_not_null(), sums={"lines": EACH, "spent": pl.col("amount")})
@@ -95,6 +102,7 @@ _GRAINS: dict[str, Callable[[timeline.Past], pl.LazyFrame]] = {
     "days": _days,
     "gaps": _gaps,
     "touches": _touches,
+    "margins": _margins,
     "products": lambda past: _items(past, "product_id"),
     "categories": lambda past: _items(past, "category"),
     "channels": lambda past: _items(past, "channel"),

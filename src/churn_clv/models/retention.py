@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from churn_clv.models.interval import stratum
+from churn_clv.models.margin import Margin
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +31,7 @@ class Retention:
     Strata are numbers of orders for the eligible, and the kind (lapsed, prospect) of those who are not; ``spend`` has
     the mean money (major units) of the first window by kind. Windows from ``matured`` on are extrapolated.
     ``active`` is the same of the number of active customers, of the eligible: it falls. Without money the first two
-    are empty.
+    are empty. ``margin`` is what the log tells of margins, None where it tells none: then one rate is everybody's.
     """
 
     window_days: int
@@ -38,6 +39,7 @@ class Retention:
     money: Mapping[str, tuple[float, ...]]
     spend: Mapping[str, float]
     active: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    margin: Margin | None = None
 
     def active_share(self, stratum: str, days: int) -> float:
         """Customers active in the window that ends after ``days`` over those active in the first, at most 1.

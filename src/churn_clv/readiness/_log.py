@@ -42,6 +42,14 @@ POLICIES: dict[str, tuple[str | None, str, str, float]] = {
         "amount", "purchases have a negative amount",
         "Map them to event_type return where a column tells them apart.", 0.1,
     ),
+    "missing_margin": (
+        "margin", "purchases have an amount and no margin",
+        "Their money counts at the rate that CLV expects of the customer; fill in what is known.", 0.1,
+    ),
+    "margin_above_amount": (
+        "margin", "purchases have a margin above their amount",
+        "Check what is mapped: a share in place of money, or costs below zero.", 0.01,
+    ),
     "negative_discount": ("discount", "discounts have a minus sign", "Nothing, if a discount is meant.", 1.0),
     "after_end": ("time", "events are dated at or after events.ends", "Move events.ends if they should count.", 0.1),
     "nonexistent_time": ("time", "times were skipped by their zone's clock", "Check the source's timezone.", 0.001),

@@ -69,6 +69,7 @@ KINDS = (
     _Kind("clv_<m>m_low", MONEY, "At most 10% of customers come to less; null where no such months have matured."),
     _Kind("clv_<m>m_high", MONEY, "10% of customers come to more; null where no such months have matured."),
     _Kind("clv_extrapolated_share", "share, 0 to 1", "Of the longest CLV: beyond what the log has seen mature."),
+    _Kind("margin_rate", "share, -1 to 1", "Margin expected of a unit of spend: CLV is money times this."),
     _Kind("historic_value", MONEY, "Net margin so far."),
     _Kind("total_value", MONEY, "historic_value and the longest CLV."),
     _Kind("next_order_learnt_days", DAYS, "Beyond so many days no silence has matured: such chances are extrapolated."),

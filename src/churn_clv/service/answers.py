@@ -29,7 +29,7 @@ NAMES_SHOWN = 5
 AS_SCORED = (
     "churn_probability", "percentile_in_reference", "churn_band", "loss_probability", "reliability", "expected_orders",
     "expected_order_value", "expected_spend", "expected_spend_low", "expected_spend_high", "clv_extrapolated_share",
-    "historic_value", "total_value", "score_valid_until",
+    "margin_rate", "historic_value", "total_value", "score_valid_until",
 )  # fmt: skip
 Columns = dict[str, list[Any]]
 

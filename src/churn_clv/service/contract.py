@@ -86,6 +86,10 @@ class Event(Asked):
         Field(description="When the event became known, if later than its time. ISO 8601."),
     ] = None
     event_id: Annotated[Text | None, Field(description="Repeats within a customer are dropped and counted.")] = None
+    margin: Annotated[
+        Number | None,
+        Field(description="Of the amount what is left when its cost is paid, in major units; where the log tells it."),
+    ] = None
 
 
 class Customer(Asked):
@@ -146,6 +150,7 @@ class EventColumns(Asked):
     value: Numbers | None = None
     known_at: LateMoments | None = None
     event_id: Texts | None = None
+    margin: Numbers | None = None
 
     @model_validator(mode="after")
     def _equally_long(self) -> Self:

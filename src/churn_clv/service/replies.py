@@ -162,6 +162,9 @@ class Prediction(Answer):
     clv_extrapolated_share: Annotated[
         float | None, Field(ge=0, le=1, description="Of the longest CLV: beyond what the log has seen mature.")
     ]
+    margin_rate: Annotated[
+        float | None, Field(ge=-1, le=1, description="Margin expected of a unit of spend: CLV is money times this.")
+    ]
     historic_value: Annotated[float | None, Field(description="Net margin so far.")]
     total_value: Annotated[float | None, Field(description="historic_value and the longest CLV.")]
     targets: Annotated[dict[str, TargetAnswer], Field(description="By name: the config's other targets; empty: none.")]

@@ -18,7 +18,20 @@ def clv(found: Mapping[str, Any]) -> str:
         f"CLV over {found['windows_judged']} windows of {found['window_days']} days, of everyone known at {cutoffs}: "
         f"the predicted total over the actual is {total} (farthest off {worst}), in the last window {last} at worst; "
         f"Gini {number('spend_gini', found['gini'])}. {percent(found['extrapolated_share'], '.0%')} of it lies beyond "
-        f"what the log had seen mature. {_bounds(found['bounds'])}"
+        f"what the log had seen mature. {_bounds(found['bounds'])}{_margins(found.get('margin'))}"
+    )
+
+
+def _margins(found: Mapping[str, Any] | None) -> str:
+    """How the margins that were expected came, by each customer's own rate and by one for all."""
+    if found is None:
+        return ""
+    own, one = found["own_rates"], found["one_rate"]
+    return (
+        f" In margin, by each customer's own rate, the total is {number('spend_total_ratio', own['total_ratio'])} of "
+        f"the actual, Gini {number('spend_gini', own['gini'])}, mean error {number('spend_mae', own['mae'])}; by one "
+        f"rate for all {number('spend_total_ratio', one['total_ratio'])}, {number('spend_gini', one['gini'])} and "
+        f"{number('spend_mae', one['mae'])}."
     )
 
 
