@@ -218,3 +218,25 @@ def clv() -> dict[str, Any]:
             "lower_above_zero": 0.7, "total_ratio": 1.05, "total_band": [0.81, 1.23], "total_inside": True,
         },
     }  # fmt: skip
+
+
+def forecast() -> dict[str, Any]:
+    """A sales forecast's document, as the backtest's ``--forecast`` adds it."""
+    starts = [CUTOFFS[0] + dt.timedelta(days=28 * k) for k in range(7)]
+    origins = [
+        {"cutoff": start.isoformat(), "total_predicted": 1001.0 + 11 * k, "total_actual": 953.0 + 17 * k,
+         "total_low": 871.0 + k if k > 1 else None, "total_high": 1117.0 + k if k > 1 else None,
+         "last_horizon": 907.0 + 13 * k}
+        for k, start in enumerate(starts[:6])
+    ]  # fmt: skip
+    return {
+        "dataset": "toy", "cutoff": starts[6].isoformat(), "horizon_days": 28, "currency": "USD",
+        "known": {"expected": 123_457.0, "low": 111_119.0, "high": 134_561.0},
+        "new": {"expected": 7_919.0, "low": 6_007.0, "high": 9_973.0, "method": "last"},
+        "total": {"expected": 131_376.0, "low": 117_223.0, "high": 145_513.0}, "last_horizon": 128_461.0,
+        "season": "unseen", "season_note": "labels cover 0.8 years; a season needs two", "origins": origins,
+        "origins_note": "6 origins, 6 of them independent", "mape": 0.0417, "naive_mape": 0.0523, "inside_band": 3,
+        "banded_origins": 4, "settled": starts[1].isoformat(),
+        "history": [{"start": s.isoformat(), "known": 99_991.0 + 7 * k, "new": 5_003.0 + k}
+                    for k, s in enumerate(starts[:6])],
+    }  # fmt: skip

@@ -74,6 +74,16 @@ def test_a_backtest_is_a_run_with_the_numbers_of_its_document(toy: config.Config
     assert "Grade B: so." in run.data.tags["mlflow.note.content"]
 
 
+def test_the_sales_forecast_is_among_its_numbers() -> None:
+    plain = {m.key: m.value for m in backtest_metrics(judged.document(forecast=None))}
+    found = {m.key: m.value for m in backtest_metrics(judged.document(forecast=judged.forecast()))}
+    assert {key.removeprefix("only_backtest/forecast_"): found[key] for key in found.keys() - plain.keys()} == {
+        "known_expected": 123_457.0, "new_expected": 7_919.0, "total_expected": 131_376.0, "total_low": 117_223.0,
+        "total_high": 145_513.0, "last_horizon": 128_461.0, "mape": 0.0417, "naive_mape": 0.0523, "inside_band": 3,
+        "banded_origins": 4,
+    }  # fmt: skip
+
+
 def test_its_tags_say_what_was_judged_and_by_what(toy: config.Config, tmp_path: Path) -> None:
     tags = logged(toy, judged.document(cutoffs=CUTOFFS, final=False), tmp_path).data.tags
     own = {"kind": "backtest", "dataset": "grocer", "recipe_hash": toy.recipe_hash, "final": "False",

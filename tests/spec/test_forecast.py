@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import drawn
+import judged
 import polars as pl
 import pytest
 import sim
 from typer.testing import CliRunner
 
-from churn_clv import cli, config, events, forecast, forecast_figure, retention, strata, timeline
+from churn_clv import cli, config, events, forecast, forecast_figure, retention, strata, timeline, wording
 from churn_clv.errors import UserError
 from churn_clv.forecast._band import Pair, band
 from churn_clv.forecast._known import MOST, WANTED, origin_plans, plain
@@ -166,6 +167,13 @@ LOG = (800, 259)
 @cache
 def whole() -> dict[str, Any]:
     return forecast.run(sim.settings(), sim.log(*LOG))
+
+
+def test_a_backtest_shows_and_records_all_of_it() -> None:
+    """The keys that the report, its picture and MLflow's metrics read are those that a forecast has."""
+    made = judged.forecast()
+    assert made.keys() <= whole().keys() and made["origins"][0].keys() <= whole()["origins"][0].keys()
+    assert wording.forecast_rows(whole())[2]["expected"] == f"{whole()['total']['expected']:,.0f}"
 
 
 def test_the_parts_add_up_and_what_came_is_all_that_came() -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -15,6 +16,9 @@ from churn_clv.cli import _show
 from churn_clv.cli._show import err, out
 from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, timed
 from churn_clv.errors import UserError
+
+if TYPE_CHECKING:
+    from churn_clv.events import Log
 
 
 def train(
@@ -76,6 +80,7 @@ def _recorded(configs: Sequence[Path], run_id: str) -> tuple[Any, config.Config]
 def backtest(
     configs: Configs,
     final: Annotated[bool, typer.Option(help="Judge at the newest cutoffs; each such look is logged.")] = False,
+    sales: Annotated[bool, typer.Option("--forecast", help="Also the sales forecast: minutes more.")] = False,
     folder: Annotated[Path | None, typer.Option("--out", help="Report; default: <out>/backtest/<data set>.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -88,7 +93,10 @@ def backtest(
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         tracking.prepare(settings)
         say("reading the log")
-        document = rolling.run(settings, events.read_log(settings), final, say)
+        log = events.read_log(settings)
+        document = rolling.run(settings, log, final, say)
+        line = None if final else document["development_until"]
+        document["forecast"] = _sales(settings, log, line, say) if sales else None
         document["grade"] = grade.of_backtest(document, settings.grade).document()
         say("drawing the report")
         page = report.write(document, folder or rolling.looks_file(settings).parent)
@@ -98,6 +106,17 @@ def backtest(
 
     document = timed(work)
     _show.answer(document, as_json, print_backtest)
+
+
+def _sales(settings: config.Config, log: Log, line: str | None, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The forecast's document, from the development line where there is one; None, and said, where none can be made."""
+    from churn_clv import forecast, timeline
+
+    try:
+        return forecast.run(settings, timeline.until(log, dt.date.fromisoformat(line)) if line else log, say)
+    except UserError as error:  # what was judged is worth more than what cannot be foretold
+        say(f"no sales forecast: {str(error).removeprefix('forecast: ')}")
+        return None
 
 
 def simulate(
@@ -224,6 +243,9 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     if document["clv"]:
         _show.print_rows("\nCLV", wording.clv_rows(document["clv"]))
         out.print(escape(wording.clv(document["clv"])))
+    if document.get("forecast"):
+        _show.print_rows("\nSales forecast", wording.forecast_rows(document["forecast"]))
+        out.print(escape(wording.forecast(document["forecast"])))
     for found in document["targets"].values():
         print_target(found)
     for name, why in document["targets_refused"].items():

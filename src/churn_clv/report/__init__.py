@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from churn_clv import backtest_figures, figures
+from churn_clv import backtest_figures, figures, forecast_figure
 from churn_clv.report import page
 
+FORECAST = "forecast"
 DOCUMENT, PAGE = "backtest.json", "report.html"
 
 
@@ -22,7 +23,9 @@ def write(document: Mapping[str, Any], folder: Path) -> Path:
     text = json.dumps(document, indent=2, default=str, allow_nan=False)
     plain = json.loads(text)
     drawn = backtest_figures.draw(plain)
-    for old in set(backtest_figures.NAMES) - set(drawn):
+    if plain.get("forecast"):
+        drawn[FORECAST] = forecast_figure.draw(plain["forecast"])
+    for old in {*backtest_figures.NAMES, FORECAST} - set(drawn):
         (folder / f"{old}.png").unlink(missing_ok=True)
     paths = figures.save(drawn, folder)
     (folder / DOCUMENT).write_text(text + "\n", encoding="utf-8")

@@ -19,11 +19,12 @@ PICTURES = {
     "deciles": "Expected and actual spend per tenth of customers",
     "targets": "How much of the base rate's loss each rung saves, by target",
     "clv": "Predicted and actual money of everyone known, window by window",
+    "forecast": "Money by window with the forecast last, and how far it was off at earlier origins",
     "totals": "The predicted total over the actual at each cutoff, with its band",
     "strata": "Skill by number of orders, own rhythm and attributes",
 }
 # On a phone these scroll: made to fit, their letters would be too small.
-BROAD = {"ladder", "totals", "strata", "clv", "targets"}
+BROAD = {"ladder", "totals", "strata", "clv", "targets", "forecast"}
 MAIN = (*wording.LADDER, "churn_empc")
 PER_CUTOFF = ("n", "churn_rate", *wording.LADDER[:3], "churn_ece_floor", *wording.LADDER[3:7], "spend_total_ratio")
 CHOICES = {
@@ -39,8 +40,8 @@ def render(document: Document, pictures: Mapping[str, bytes]) -> str:
     parts = (
         _head(document), _facts(document), _verdicts(document), _weak(document), _ladder(document, shown),
         _churn(document, shown), _spend(document, shown), _strata(document, shown), _cutoffs(document, shown),
-        _intervals(document), _orders(document), _clv(document, shown), _targets(document, shown), _plan(document),
-        _data(document), _glossary(),
+        _intervals(document), _orders(document), _clv(document, shown), _forecast(document, shown),
+        _targets(document, shown), _plan(document), _data(document), _glossary(),
     )  # fmt: skip
     return as_page(f"Backtest of {document['dataset']}, {document['horizon_days']} days", parts)
 
@@ -184,6 +185,15 @@ def _clv(document: Document, shown: Mapping[str, str]) -> str:
         body += paragraph("Mean CLV by tenths of it, the lowest first:")
         body += table(list(tenths[0]), [list(r.values()) for r in tenths])
     return section("Beyond the horizon: CLV", body)
+
+
+def _forecast(document: Document, shown: Mapping[str, str]) -> str:
+    found = document.get("forecast")
+    if not found:
+        return ""
+    rows = wording.forecast_rows(found)
+    body = paragraph(wording.forecast(found)) + shown.get("forecast", "")
+    return section("Sales of the next horizon", body + table(list(rows[0]), [list(r.values()) for r in rows]))
 
 
 def _targets(document: Document, shown: Mapping[str, str]) -> str:

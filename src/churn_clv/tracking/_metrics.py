@@ -45,7 +45,18 @@ def backtest_metrics(document: Mapping[str, Any]) -> list[Metric]:
     rungs = {row["rung"]: row["mean"] for row in ladder[1:]}
     own, cutoffs = ladder[0]["mean"], len(document["cutoffs"])
     found = _numbers(own, ladder[0]["worst"], rungs, document, rate, cutoffs)
-    return _as_metrics(found | {f"only_backtest/{k}": v for k, v in own.items() if k not in METRIC_KEYS})
+    found |= {f"only_backtest/{k}": v for k, v in own.items() if k not in METRIC_KEYS}
+    return _as_metrics(found | _of_forecast(document.get("forecast")))
+
+
+def _of_forecast(found: Mapping[str, Any] | None) -> dict[str, float | None]:
+    """Of the sales forecast: what is to come of known and new customers, the total's band, and how far it was off."""
+    if not found:
+        return {}
+    told = {f"{part}_expected": found[part]["expected"] for part in ("known", "new", "total")}
+    told |= {f"total_{end}": found["total"][end] for end in ("low", "high")}
+    told |= {key: found[key] for key in ("last_horizon", "mape", "naive_mape", "inside_band", "banded_origins")}
+    return {f"only_backtest/forecast_{key}": value for key, value in told.items()}
 
 
 def _numbers(

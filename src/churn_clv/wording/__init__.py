@@ -24,6 +24,7 @@ from churn_clv.wording._base import (
     rung,
 )
 from churn_clv.wording._clv import clv, clv_deciles, clv_rows, clv_weak, orders
+from churn_clv.wording._forecast import forecast, forecast_rows
 from churn_clv.wording._targets import target, target_rows, target_verdict, target_weak
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "clv",
     "clv_deciles",
     "clv_rows",
+    "forecast",
+    "forecast_rows",
     "in_band",
     "ladder",
     "listed",
