@@ -174,6 +174,16 @@ def check_sources(events: Events) -> None:
         check_zone(source.timezone or events.timezone, f"events.sources.{name}.timezone")
 
 
+def check_places(events: Events) -> None:
+    """Raise UserError where a file is not there that a source, an attribute or the identity map names: in no time."""
+    tables = Tables(events.adapter, events.folder)
+    for section, places in (("sources", events.sources), ("attributes", events.attributes)):
+        for name, place in places.items():
+            tables.look(f"events.{section}.{name}", place)
+    if events.identity is not None:
+        tables.look("events.identity", events.identity)
+
+
 def _open(name: str, source: Source, tables: Tables) -> Table:
     return tables.open(f"events.sources.{name}", source, mapping.columns_used(source))
 

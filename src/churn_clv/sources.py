@@ -110,6 +110,13 @@ class Tables:
                 yield Table(frame, ((path.name, frame.height),), first, file_format == "csv")
                 first += frame.height
 
+    def look(self, key: str, place: Place) -> None:
+        """Raise UserError where the files at ``place`` are not there; nothing is opened."""
+        if place.path is not None:
+            _matches(key, place.path, self._folder)
+        elif self._adapter is None:
+            raise UserError(f"{key}.table: '{place.table}' belongs to an adapter, but events.adapter is not set.")
+
     def lines(self, key: str, place: Place) -> int:
         """About how many lines the table at ``place`` has: counted where that is cheap, else guessed from its size."""
         if place.path is None:

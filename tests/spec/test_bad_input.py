@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -130,3 +132,45 @@ def test_a_full_disk_is_an_error_without_a_traceback(monkeypatch: pytest.MonkeyP
         cli.main()
     assert stopped.value.code == cli.USER_ERROR
     assert "/out/scores: No space left on device" in shown[0]
+
+
+EARLY = """
+import sys
+from pathlib import Path
+from typer.testing import CliRunner
+from churn_clv import cli
+
+for name in sys.argv[2:]:
+    for file, said in (("key.yaml", "unknown key"), ("data.yaml", "file not found"), ("out.yaml", "is a file, and")):
+        result = CliRunner().invoke(cli.app, [name, str(Path(sys.argv[1]) / file)])
+        assert said in str(result.exception), (name, file, result.exception)
+        late = [m for m in ("mlflow", "lightgbm", "optuna", "matplotlib", "scipy", "sklearn") if m in sys.modules]
+        assert not late, (name, file, late)
+"""
+
+
+def test_what_is_cheap_to_see_is_said_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """A wrong key, a file of the log that is not there, a file where results should go: in every command that reads."""
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "key.yaml").write_text("dataset: x\ntimelin: {}\n")
+    (tmp_path / "data.yaml").write_text(
+        f"dataset: x\nout: {tmp_path}/new/out\nevents:\n  sources:\n    log:\n"
+        f"      path: {tmp_path}/none.csv\n      map: {{customer_id: a, time: b}}\n"
+    )
+    (tmp_path / "out.yaml").write_text(f"dataset: x\nout: {tmp_path}/taken/deeper\n")
+    names = ("check", "plan", "advise", "features", "train", "backtest", "tune", "forecast", "whatif", "score")
+    ran = subprocess.run([sys.executable, "-c", EARLY, str(tmp_path), *names], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_place_of_the_config_is_looked_at(tmp_path: Path) -> None:
+    place = {"path": str(tmp_path / "none.csv")}
+    for section, said in (
+        ({"attributes": {"people": place | {"customer_id": "a"}}}, "events.attributes.people.path: file not found"),
+        ({"identity": place | {"source_id": "a", "customer_id": "b"}}, "events.identity.path: file not found"),
+        ({"sources": {"log": {"table": "t", "map": {}}}}, "events.sources.log.table: 't' belongs to an adapter"),
+        ({"adapter": "cdnw"}, "no adapter 'cdnw'. Did you mean 'cdnow'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            events.check_places(config.from_dict({"dataset": "x", "events": section}).events)

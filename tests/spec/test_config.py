@@ -131,9 +131,30 @@ def test_an_overlay_replaces_a_mapping_whole_and_keeps_the_others(tmp_path: Path
         ),
         (
             {"dataset": "x", "events": {"sources": {"s": {"path": "a", "separator": "||", "map": {}}}}},
-            "events.sources.s.separator: String should have at most 1 character.",
+            "events.sources.s.separator: expected text of at most 1 character.",
         ),
-        ({"dataset": "x", "events": {"duplicates": "no"}}, "events.duplicates: Input should be 'keep' or 'drop'."),
+        ({"dataset": "x", "seed": "seven"}, "seed: expected a whole number, found text."),
+        (
+            {"dataset": "x", "timeline": {"horizon_days": 2.5}},
+            "timeline.horizon_days: expected a whole number, found 2.5.",
+        ),
+        (
+            {"dataset": "x", "timeline": {"horizon_days": 0}},
+            "timeline.horizon_days: expected a number above 0, found 0.",
+        ),
+        ({"dataset": "x", "value": {"margin_share": None}}, "value.margin_share: expected a number, found nothing."),
+        (
+            {"dataset": "x", "value": {"margin_share": 1.5}},
+            "value.margin_share: expected a number at most 1, found 1.5.",
+        ),
+        ({"dataset": "x", "features": {"families": []}}, "features.families: expected at least 1 value, found none."),
+        ({"dataset": "x", "features": "all"}, "features: expected keys and values, found text."),
+        (
+            {"dataset": "x", "events": {"ends": "spring"}},
+            "events.ends: expected a date such as 2024-05-31, found text.",
+        ),
+        ({"dataset": "x", "service": {"port": [1]}}, "service.port: expected a whole number, found a list."),
+        ({"dataset": "x", "events": {"duplicates": "no"}}, "events.duplicates: expected 'keep' or 'drop', found text."),
         *[
             (
                 mapped(bad),

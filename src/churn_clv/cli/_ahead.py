@@ -10,11 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
-from churn_clv.cli._work import Configs, Json, timed
+from churn_clv.cli._work import Configs, Json, ready, timed
 
 PARTS = {"known": "known customers", "new": "new customers", "total": "total"}
 CHANGES = {
@@ -29,10 +28,10 @@ def forecast(
     as_json: Json = False,
 ) -> None:
     """Say what the next horizon will bring, of known and of new customers, with a band from earlier origins."""
+    settings = ready(*configs)
     from churn_clv import events, figures, forecast_figure
     from churn_clv import forecast as ahead
 
-    settings = config.load(*configs)
     name = f"{settings.dataset}-h{settings.timeline.horizon_days}"
     place = folder or Path(settings.out) / "forecast" / name
 
@@ -92,10 +91,9 @@ def whatif(
     as_json: Json = False,
 ) -> None:
     """Say what less lapse, dearer orders, more margin or less discount would add to value, by value tier."""
+    settings = ready(*configs)
     from churn_clv import events
     from churn_clv import whatif as change
-
-    settings = config.load(*configs)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         bundle = bundle_of(settings, version)

@@ -14,7 +14,7 @@ from rich.table import Table
 from churn_clv import config, wording
 from churn_clv.cli import _show
 from churn_clv.cli._show import err, out
-from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, timed
+from churn_clv.cli._work import NOT_PROMOTED, Configs, Json, SomeConfigs, check_first, ready, timed
 from churn_clv.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train, compare with the rungs and the champion, track, and promote and publish where it is better."""
-    from churn_clv import events, retraining
-
     files = configs or []
     if not files and from_run is None:
         raise UserError("give a config file, or --from-run with the id of a recorded run.")
     run, settings = _recorded(files, from_run) if from_run else (None, config.load(*files))
+    check_first(settings)
+    from churn_clv import events, retraining
+
     document = timed(lambda say: retraining.retrain(settings, lambda: events.read_log(settings), say, run))
     for note in document.get("reproduces", {}).get("notes", ()):
         err.print(escape(note))
@@ -85,10 +86,9 @@ def backtest(
     as_json: Json = False,
 ) -> None:
     """Run the recipe up to several earlier cutoffs and judge it at each beside every rung."""
+    settings = ready(*configs)
     from churn_clv import backtest as rolling
     from churn_clv import events, grade, report, tracking
-
-    settings = config.load(*configs)
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:
         tracking.prepare(settings)
@@ -125,9 +125,9 @@ def simulate(
     as_json: Json = False,
 ) -> None:
     """Write a synthetic log with known truth at the plan's test cutoff, and say how near a model comes to it."""
+    settings = config.load(*configs)
     from churn_clv import benchmark
 
-    settings = config.load(*configs)
     document = timed(lambda say: benchmark.simulate(settings, judge, say))
     _show.answer(document, as_json, print_simulation)
 

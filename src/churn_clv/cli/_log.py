@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._show import out
-from churn_clv.cli._work import USER_ERROR, Configs, Json, read_log
+from churn_clv.cli._work import USER_ERROR, Configs, Json, read_log, ready
 from churn_clv.errors import UserError
 
 
@@ -36,9 +35,9 @@ def init(
 
 def check(configs: Configs, as_json: Json = False) -> None:
     """Say what the log is good for before any training: findings, minimums, the temporal plan."""
+    settings = ready(*configs)
     from churn_clv import readiness
 
-    settings = config.load(*configs)
     log = read_log(settings)
     report = readiness.check(log, settings)
     document = readiness.as_document(report)
@@ -49,9 +48,9 @@ def check(configs: Configs, as_json: Json = False) -> None:
 
 def plan(configs: Configs, as_json: Json = False) -> None:
     """Show the temporal plan: which cutoffs train, validate and test."""
+    settings = ready(*configs)
     from churn_clv import timeline
 
-    settings = config.load(*configs)
     log = read_log(settings)
     if "purchase" not in log.starts:
         raise UserError("the log has no 'purchase' events. Map event_type to 'purchase'.")
@@ -66,9 +65,9 @@ def advise(
     as_json: Json = False,
 ) -> None:
     """Say which horizon and which activity window fit the log, and why; or that none does."""
+    settings = ready(*configs)
     from churn_clv import advice, advice_figure, figures
 
-    settings = config.load(*configs)
     path = picture or Path(settings.out) / "advice.png"
     if path.suffix.lower() != ".png":
         raise UserError(f"{path} does not end in .png, and the picture is one. Give such a name.")
@@ -85,10 +84,10 @@ def list_features(
     markdown: Annotated[bool, typer.Option(help="As docs/features.md.")] = False,
 ) -> None:
     """List the features this config's log gives: name, family, meaning, null policy."""
+    settings = ready(*configs)
     from churn_clv import bundle, timeline
     from churn_clv import features as families
 
-    settings = config.load(*configs)
     log = read_log(settings)
     definitions = timeline.define(log, settings, as_of=log.ends)
     if markdown and not as_json:

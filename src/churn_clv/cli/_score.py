@@ -15,7 +15,7 @@ from rich.markup import escape
 from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._show import out
-from churn_clv.cli._work import Configs, Json, timed
+from churn_clv.cli._work import Configs, Json, ready, timed
 from churn_clv.errors import UserError
 
 PUBLISHED, NAMED, CHAMPION_THEN = "published", "named", "champion then"
@@ -48,12 +48,12 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score every known customer at a cutoff: Parquet, CSV, and the SQL table that the service answers from."""
+    settings = ready(*configs)
     from churn_clv import batch, explain, playbook
     from churn_clv.bundle import as_date
     from churn_clv.scoring import Asked
     from churn_clv.service.replies import Prediction
 
-    settings = config.load(*configs)
     when = as_date(cutoff) if cutoff else None
     wanted = False if table is None and version is not None else table
     why = _how_many(reasons)

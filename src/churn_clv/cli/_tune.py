@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._show import err, out
-from churn_clv.cli._work import Configs, Json, timed
+from churn_clv.cli._work import Configs, Json, check_first, timed
 
 if TYPE_CHECKING:
     from churn_clv import tuning
@@ -31,9 +31,11 @@ def tune(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Search for better settings, say on later cutoffs whether it paid, and write them as an overlay for train."""
+    settings = config.load(*configs)
+    check_first(settings)
     from churn_clv import events, tuning
 
-    settings, searched = config.load(*configs), tuning.load_space(space)
+    searched = tuning.load_space(space)
     limits = tuning.Limits(trials, timeout, (os.cpu_count() or 1) if jobs is None else jobs)
     tuning.check(limits, settings, to)
 
@@ -116,3 +118,6 @@ def print_tuning(document: Mapping[str, Any], configs: list[Path]) -> None:
         out.print(escape(f"Use it: churn-clv train {files}"))
     else:
         out.print(escape(f"Keep the default. To try it all the same: churn-clv train {files}"))
+    out.print(
+        escape(f"The newest cutoffs have not been looked at. Judge it there, once: churn-clv backtest --final {files}")
+    )

@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._base import Section
+from churn_clv.config._refused import expected
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
     LETTERS,
@@ -106,6 +107,7 @@ __all__ = [
     "ValueRisk",
     "When",
     "default_text",
+    "expected",
     "from_dict",
     "load",
     "names_dataset",
@@ -230,7 +232,7 @@ def _explain(item: Any) -> str:
         return f"unknown key '{key}'.{nearest(place[-1], _known_keys(item['loc'][:-1]))}"
     if item["type"] == "missing":
         return f"{key}: required, and not given."
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}."
+    return f"{key}: {expected(item)}."
 
 
 def _known_keys(loc: tuple[Any, ...]) -> list[str]:

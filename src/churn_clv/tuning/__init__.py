@@ -94,7 +94,7 @@ def tune(
     found = ground(log, settings, say)
     for note in found.notes:
         say(note)
-    shop, refused = _workshop(found, settings, space, say)
+    shop, refused = _workshop(found, settings, space, limits.trials, say)
     clock.lap("snapshots")
     path = study_file(settings, space, found.log.fingerprint, found.search)
     with quiet(), held(path):
@@ -132,26 +132,37 @@ def check(limits: Limits, settings: config.Config, to: Path | None = None) -> Pa
         raise UserError(f"--timeout must be above 0 seconds, found {limits.seconds:g}.")
     if to.is_dir():
         raise UserError(f"the overlay {to} is a folder. Give the path of a file, such as {to / 'tuned.yaml'}.")
+    above = next(p for p in to.absolute().parents if p.exists())
+    if not above.is_dir():
+        raise UserError(f"the overlay {to} cannot be written: {above} is a file, no folder. Give another path.")
     to.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(to.parent, os.W_OK):
         raise UserError(f"the overlay {to} cannot be written: no right to write in {to.parent}.")
     return to
 
 
-def _workshop(found: Ground, settings: config.Config, space: Space, say: Say) -> tuple[Workshop, dict[str, str]]:
-    """The one matrix that search and judging share, and the targets it cannot answer."""
+def _workshop(
+    found: Ground, settings: config.Config, space: Space, trials: int, say: Say
+) -> tuple[Workshop, dict[str, str]]:
+    """The one matrix that search and judging share, and the targets it cannot answer; UserError for too few trials."""
     targets, refused = training.answerable(found.log, settings)
     plans = list(dict.fromkeys([found.search, *found.judged]))
+    heads = _heads(targets, space)
+    if trials < len(heads):
+        raise UserError(f"--trials {trials} leaves a model without one: give {len(heads)} or more.")
     far = far_plans(found.log, settings, [p.ends for p in plans])
     shop = Workshop(found.log, settings, plans, targets, say, shipping=False, others=far)
     refused = training.without_money(shop, plans, refused, say)
-    if not _heads(shop, space):
-        raise UserError("tune: the space searches spend only, and this log cannot answer it. Add ranges for churn.")
+    _heads(shop.targets, space)
     return shop, refused
 
 
-def _heads(shop: Workshop, space: Space) -> list[Head]:
-    return [h for h in HEADS if space.of(h) and (h == "churn" or "spend" in shop.targets)]
+def _heads(targets: Mapping[str, config.Target], space: Space) -> list[Head]:
+    """What is searched; UserError where nothing is left."""
+    heads = [h for h in HEADS if space.of(h) and (h == "churn" or "spend" in targets)]
+    if not heads:
+        raise UserError("tune: the space searches spend only, and this log cannot answer it. Add ranges for churn.")
+    return heads
 
 
 # --- the search ------------------------------------------------------------------------------------
@@ -159,9 +170,7 @@ def _search(
     shop: Workshop, found: Ground, space: Space, limits: Limits, path: Path, say: Say, watch: Watch
 ) -> dict[Head, Searched]:
     """Run what is left of the trials; UserError where not one trial of a head was seen through."""
-    tasks = {h: _task(h, shop, found, space) for h in _heads(shop, space)}
-    if limits.trials < len(tasks):
-        raise UserError(f"--trials {limits.trials} leaves a model without one: give {len(tasks)} or more.")
+    tasks = {h: _task(h, shop, found, space) for h in _heads(shop.targets, space)}
     folder = path.with_suffix(".arena")
     say("binning the snapshots once")
     _arena.build(folder, shop, found.search, next(iter(tasks.values())).steps)

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 
 import optuna
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, model_validator
 
 from churn_clv import features
-from churn_clv.config import Booster, Section
+from churn_clv.config import Booster, Section, expected
 from churn_clv.errors import UserError, nearest
 
 Head = Literal["churn", "spend"]
@@ -41,8 +41,21 @@ class Range(Section):
         return self
 
 
+def _kind(value: Any) -> str | None:
+    """Which of the two a value is meant to be, so that only that one is complained about."""
+    return "<range>" if isinstance(value, dict | Range) else "<list>" if isinstance(value, list) else None
+
+
 Choices = Annotated[list[float], Field(min_length=1)]
-Searched = dict[str, Range | Choices]
+Wanted = Annotated[
+    Annotated[Range, Tag("<range>")] | Annotated[Choices, Tag("<list>")],
+    Discriminator(
+        _kind,
+        custom_error_type="wanted",
+        custom_error_message="expected a range such as {low: 3, high: 31}, or a list of values such as [3, 7, 15]",
+    ),
+]
+Searched = dict[str, Wanted]
 
 
 class Trial(Section):
@@ -96,7 +109,9 @@ def load_space(path: Path | None = None) -> Space:
         values = yaml.safe_load(path.read_text(encoding="utf-8") if path else shipped_text())
     except FileNotFoundError:
         raise UserError(f"search space not found: {where}. Give the path of a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"search space {where} cannot be read: {error.strerror}. Give a YAML file.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{where} is not valid YAML: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{where}: expected keys and values at the top, such as `churn:`.")
@@ -113,13 +128,15 @@ def space_of(values: Mapping[str, Any], where: str = "search space") -> Space:
     try:
         space = Space.model_validate(given)
     except ValidationError as error:
-        raise UserError(f"{where}: {_explained(error)}") from None
+        lines = _explained(error)
+        raise UserError(f"{where}: {len(lines)} setting(s) refused.\n  " + "\n  ".join(lines)) from None
     if not any(space.of(head) for head in HEADS):
         raise UserError(f"{where}: nothing to search. Give ranges under churn, spend or both.")
     if len(set(space.step)) < len(space.step):
         raise UserError(f"{where}: step names a multiple twice: {list(space.step)}.")
     for head in HEADS:
         _within_bounds(space.of(head), f"{where}: {head}")
+        _known_families(space.of(head), f"{where}: {head}")
     return space
 
 
@@ -141,6 +158,12 @@ def _refuse_unknown(given: Mapping[str, Any], known: Sequence[str] | Mapping[str
             raise UserError(f"{where}: unknown setting '{name}'.{nearest(str(name), known)}")
 
 
+def _known_families(space: HeadSpace | None, where: str) -> None:
+    for name in space.families if space else ():
+        if name not in features.FAMILIES:
+            raise UserError(f"{where}.families: unknown family '{name}'.{nearest(name, features.FAMILIES)}")
+
+
 def _within_bounds(space: HeadSpace | None, where: str) -> None:
     """Refuse values that models.<head> itself would refuse."""
     for name, wanted in (space.ranges if space else {}).items():
@@ -148,15 +171,26 @@ def _within_bounds(space: HeadSpace | None, where: str) -> None:
             try:
                 Booster.model_validate({name: whole(name, value)})
             except ValidationError as error:
-                raise UserError(f"{where}.{name}: {value:g} is refused: {error.errors()[0]['msg']}.") from None
+                raise UserError(f"{where}.{name}: {value:g} is refused: {expected(error.errors()[0])}.") from None
 
 
-def _explained(error: ValidationError) -> str:
-    lines = []
-    for item in error.errors():
-        place = ".".join(str(p) for p in item["loc"] if p not in ("ranges", "Range") and not str(p).startswith("list["))
-        lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}.")
-    return " ".join(dict.fromkeys(lines))
+def _explained(error: ValidationError) -> list[str]:
+    """A line for each setting that is refused."""
+    items = error.errors()
+    # A list whose only value is refused is not empty, whatever pydantic makes of it.
+    inner = {item["loc"][:-1] for item in items}
+    return [_line(item) for item in items if not (item["type"] == "too_short" and item["loc"] in inner)]
+
+
+def _line(item: Any) -> str:
+    place = [str(p) for p in item["loc"] if p != "ranges" and not str(p).startswith("<")]
+    key = ".".join(place)
+    if item["type"] == "missing":
+        return f"{key}: required, and not given."
+    if item["type"] != "extra_forbidden":
+        return f"{key}: {expected(item)}."
+    known = Range if "ranges" in item["loc"] else Trial if place[0] == "trial" else Final
+    return f"unknown setting '{key}'.{nearest(place[-1], known.model_fields)}"
 
 
 # --- one draw --------------------------------------------------------------------------------------
@@ -206,11 +240,7 @@ def start_of(base: Booster, space: HeadSpace, steps: Sequence[int], optional: Se
 
 
 def optional_families(space: HeadSpace, families: Sequence[str], where: str) -> tuple[str, ...]:
-    """Of the families that this log feeds those that a trial may leave out; UserError for names that are no family."""
-    for name in space.families:
-        if name not in features.FAMILIES:
-            raise UserError(f"search space: {where}.families: unknown family '{name}'."
-                            f"{nearest(name, features.FAMILIES)}")  # fmt: skip
+    """Of the families that this log feeds those that a trial may leave out; UserError where that is every one."""
     found = tuple(f for f in families if f in space.families)
     if families and len(found) == len(families):
         raise UserError(f"search space: {where}.families lists every family that this log feeds; leave out at least "

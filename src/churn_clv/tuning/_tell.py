@@ -70,6 +70,7 @@ def comments(document: Mapping[str, Any]) -> list[str]:
         *(f"  {line}" for line in said),
         *document["notes"],
         "Use it behind your own config: churn-clv train CONFIG THIS_FILE",
+        "Judge it once on the newest cutoffs, which the search never saw: churn-clv backtest --final CONFIG THIS_FILE",
     ]
 
 
