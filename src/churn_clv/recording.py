@@ -56,7 +56,10 @@ def _registered(settings: config.Config, trained: Trained, document: dict[str, A
                 f"the run could not be recorded ({reason}), nor kept under {settings.out}/{unsent.FOLDER} "
                 f"({_first_line(second, error)}). Mend what is said, then train again."
             ) from error
-        kept = f"the run is kept in {place}. Once the store can be written, `churn-clv sync CONFIG...` sends it."
+        kept = (
+            f"the run is kept in {place}. Once the store can be written, `churn-clv sync` with the same config files, "
+            f"or with {place / unsent.CONFIG}, sends it."
+        )
         if isinstance(error, (*tracking.STORE_ERRORS, UserError)):
             raise UserError(f"the tracking store did not take the run ({reason}); {kept}") from error
         error.add_note(kept)

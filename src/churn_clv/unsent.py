@@ -79,12 +79,13 @@ def send(settings: config.Config, say: Say = lambda _: None) -> dict[str, Any]:
 
     A run whose training said "promote" is judged again, by the rules of ``succession.promote``, against the champion
     of now; any other stays challenger. Keys: sent (a list of kept_id, run_id, model_version, promoted, why), left (how
-    many kept runs belong to other models), failed (a list of kept_id, folder, why: those that cannot be sent, which
-    stop no other). Raises UserError where the store is still away; what was sent stays sent.
+    many kept runs belong to other models), others (their model, and the config that sends them), failed (a list of
+    kept_id, folder, why: those that cannot be sent, which stop no other). Raises UserError where the store is still
+    away; what was sent stays sent.
     """
     tracking.prepare(settings)
     with _alone(settings):
-        mine, left, sent, failed = [], 0, [], []
+        mine, others, sent, failed = [], [], [], []
         for folder in waiting(settings):
             try:
                 state = json.loads((folder / STATE).read_text(encoding="utf-8"))
@@ -94,7 +95,7 @@ def send(settings: config.Config, say: Say = lambda _: None) -> dict[str, Any]:
             if state["model"] == settings.registered_name:
                 mine.append((folder, state))
             else:
-                left += 1
+                others.append({"model": state["model"], "config": str(folder / CONFIG)})
         for folder, state in mine:
             say(f"sending {folder.name}")
             try:
@@ -103,7 +104,7 @@ def send(settings: config.Config, say: Say = lambda _: None) -> dict[str, Any]:
             except UserError as error:
                 say(f"{folder.name} cannot be sent: {error}")
                 failed.append({"kept_id": folder.name, "folder": str(folder), "why": str(error)})
-        return {"sent": sent, "left": left, "failed": failed}
+        return {"sent": sent, "left": len(others), "others": others, "failed": failed}
 
 
 def _send(settings: config.Config, folder: Path, state: dict[str, Any]) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def test_a_kept_run_is_sent_whole_promoted_published_and_gone(
     assert (
         sent["promoted"]
         and unsent.waiting(waiting) == []
-        and unsent.send(waiting) == {"sent": [], "left": 0, "failed": []}
+        and unsent.send(waiting) == {"sent": [], "left": 0, "others": [], "failed": []}
     )
     assert publish.current(waiting.bundles_folder) == verify(bundle)["version"]
     direct = connect(waiting).get_run(tracking.log_run(waiting, trained, document, bundle))
@@ -240,7 +240,10 @@ def test_a_kept_run_goes_to_the_users_store_not_to_the_one_written_down(
 
 def test_runs_of_other_models_are_left(waiting: config.Config) -> None:
     other = waiting.model_copy(update={"model_name": "other"})
-    assert unsent.send(other) == {"sent": [], "left": 1, "failed": []} and len(unsent.waiting(waiting)) == 1
+    (kept,) = unsent.waiting(waiting)
+    left = {"model": waiting.registered_name, "config": str(kept / "config.yaml")}
+    assert unsent.send(other) == {"sent": [], "left": 1, "others": [left], "failed": []}
+    assert len(unsent.waiting(waiting)) == 1 and config.load(left["config"]).registered_name == left["model"]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])

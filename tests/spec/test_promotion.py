@@ -8,6 +8,7 @@ import pytest
 from world import DAY, World, rung
 
 from churn_clv import metrics, promotion
+from churn_clv.cli import _champion, _show
 from churn_clv.errors import UserError
 from churn_clv.promotion import Decision, RungPredictions, decide
 
@@ -284,3 +285,21 @@ def test_malformed_predictions_are_refused() -> None:
         decide(good.with_columns(churn_probability=pl.Series([None, *[0.5] * 19])), None, NO_RUNGS)
     with pytest.raises(ValueError, match="rung recency_rule: 3 predictions for 20 rows"):
         decide(good, None, {"recency_rule": rung(np.ones(3))})
+
+
+def test_a_verdict_is_listed_and_whole_texts_stay_whole() -> None:
+    """A ';' in somebody's reason, or within one check, ends no line."""
+    checks = ["btyd is ahead: by .1", "not ahead of the incumbent's recipe: a by .1; b by .2"]
+    reason = "Black Friday; the CFO; agreed"
+    why = f"Forced: {reason} (Not promoted: {'; '.join(checks)}.)"
+    assert _show.listed(why, [*checks, reason, None]).split("\n  ") == [
+        f"Forced: {reason} (Not promoted: {checks[0]}", f"{checks[1]}.)",
+    ]  # fmt: skip
+    assert _show.listed("plain; two") == "plain\n  two"
+
+
+def test_promote_shows_a_reason_as_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {"promoted": True, "over": 1, "already_champion": False, "version": 2, "bundle_version": "f" * 64,
+                "why": "Forced: x; y (Not promoted: a; b.)", "checks": [{"text": "a"}, {"text": "b"}]}  # fmt: skip
+    _champion.print_promotion(document, "x; y")
+    assert "Forced: x; y (Not promoted: a\n  b.)" in capsys.readouterr().out

@@ -207,6 +207,23 @@ def test_a_giant_given_back_the_same_day_is_still_named() -> None:
     assert found(report, "returns")[0].severity == "warning" and found(report, "one_purchase")
 
 
+def test_a_base_of_one_time_buyers_is_told_what_ready_means() -> None:
+    """93 of 100 bought on one day: what to check, what to expect and which question helps; 70 of 100 is no news."""
+    log = log_of([r for i in range(100) for r in orders(f"c{i}", [i % 9] if i < 93 else [0, 4, 8])])
+    (warned,) = found(readiness.check(log, settings()), "one_purchase")
+    assert (warned.severity, warned.share, warned.rows) == ("warning", 0.93, 93)
+    assert (
+        warned.found.startswith("93% of the customers bought on one day only") and "7 of 100 ever came" in warned.found
+    )
+    assert (
+        "population: one_order" in warned.do and "keep their id" in warned.do and "not that it will tell" in warned.do
+    )
+    log = log_of([r for i in range(100) for r in orders(f"c{i}", [i % 9] if i < 70 else [0, 4, 8])])
+    assert not found(readiness.check(log, settings()), "one_purchase")
+    log = log_of([r for i in range(50) for r in orders(f"c{i}", [i % 9])])
+    assert "Nobody ever came back." in found(readiness.check(log, settings()), "one_purchase")[0].found
+
+
 @pytest.mark.parametrize(("days_without", "flagged"), [(7, False), (8, True)])
 def test_a_hole_in_the_log(days_without: int, flagged: bool) -> None:
     days = [MONDAY, MONDAY + dt.timedelta(days=days_without + 1)]

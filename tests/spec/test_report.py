@@ -362,3 +362,23 @@ def test_the_forecast_stays_before_the_development_line(run: Any, monkeypatch: p
     result, _ = run("--forecast", "--json")
     assert result.exit_code == 0 and json.loads(result.stdout)["forecast"] is None
     assert "no sales forecast: no origin fits." in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_store_that_is_lost_at_the_end_hides_no_ladder(
+    run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, final: bool
+) -> None:
+    """All is shown, and the error says where it stands and how it gets into the store."""
+
+    def refuse(settings: Any, document: Any, folder: Any) -> str:
+        raise tracking.STORE_ERRORS[0]("API request failed\n  with much more")
+
+    monkeypatch.setattr(tracking, "log_backtest", refuse)
+    result, _ = run(*["--final"] * final)
+    assert "Means over 6 test cutoffs" in result.stdout and "run not recorded" in result.stdout
+    assert isinstance(result.exception, UserError)
+    said = str(result.exception)
+    assert "did not take the run (API request failed)" in said and str(tmp_path / "out") in said
+    assert "backtest.json" in said and "run the same command again" in said and ("a second look" in said) is final
+    found = json.loads(run("--json")[0].stdout)
+    assert found["run_id"] is None and found["not_recorded"] == "API request failed" and Path(found["report"]).is_file()

@@ -32,7 +32,7 @@ def promote(
 
     run_first(run)
     document = succession.promote(config.load(*configs), run, reason, force)
-    _show.answer(document, as_json, print_promotion)
+    _show.answer(document, as_json, lambda found: print_promotion(found, reason))
     if not document["promoted"]:
         raise typer.Exit(NOT_PROMOTED)
 
@@ -95,8 +95,9 @@ def run_first(*runs: str) -> None:
 
 
 # --- how it is shown ---------------------------------------------------------------------------------
-def print_promotion(document: Mapping[str, Any]) -> None:
-    out.print(escape(document["why"].replace("; ", "\n  ")))
+def print_promotion(document: Mapping[str, Any], reason: str | None = None) -> None:
+    texts = [check["text"] for check in document["checks"]]
+    out.print(escape(_show.listed(document["why"], [*texts, reason])))
     if document["promoted"]:
         over = f" over version {document['over']}" if document["over"] and not document["already_champion"] else ""
         out.print(
@@ -149,11 +150,13 @@ def print_sent(document: Mapping[str, Any]) -> None:
     for one in document["sent"]:
         verdict = "promoted" if one["promoted"] else "not promoted"
         out.print(f"run {one['run_id']} is version {one['model_version']}, {verdict}")
-        out.print(escape(one["why"].replace("; ", "\n  ")))
+        out.print(escape(_show.listed(one["why"])))
     if not document["sent"]:
         out.print("Nothing to send.")
     if document["left"]:
-        out.print(f"{document['left']} kept run(s) of other models are left: sync with their config.")
+        out.print(f"{document['left']} kept run(s) of other models are left. Each has its config beside it:")
+    for one in document["others"]:
+        out.print(escape(f"  {one['model']}: churn-clv sync {one['config']}"))
 
 
 def print_history(document: Mapping[str, Any]) -> None:

@@ -101,11 +101,21 @@ def backtest(
         say("drawing the report")
         page = report.write(document, folder or rolling.looks_file(settings).parent)
         say("recording the run in MLflow")
-        run_id = tracking.log_backtest(settings, document, page.parent)
-        return document | {"report": str(page), "run_id": run_id}
+        try:
+            run_id, lost = tracking.log_backtest(settings, document, page.parent), None
+        except tracking.STORE_ERRORS as error:  # what was judged is shown all the same
+            run_id, lost = None, next(iter(str(error).strip().splitlines()), type(error).__name__)
+        return document | {"report": str(page), "run_id": run_id, "not_recorded": lost}
 
     document = timed(work)
     _show.answer(document, as_json, print_backtest)
+    if document["not_recorded"]:
+        raise UserError(
+            f"the tracking store did not take the run ({document['not_recorded']}). Nothing else is lost: the ladder "
+            f"and all that was judged stand in {document['report']}, and as numbers in {report.DOCUMENT} beside it. "
+            f"To have the run in MLflow, too, run the same command again once the store can be written"
+            f"{', which logs a second look' if final else ''}."
+        )
 
 
 def _sales(settings: config.Config, log: Log, line: str | None, say: Callable[[str], None]) -> dict[str, Any] | None:
@@ -168,7 +178,8 @@ def print_training(document: Mapping[str, Any], settings: config.Config) -> None
     if graded := document.get("grade"):
         out.print(escape(graded["why"]))
     verdict, _, why = document["why"].partition(":")
-    out.print(f"[bold]{escape(verdict)}[/]:{escape(why.replace('; ', f'{chr(10)}  '))}")
+    texts = [check["text"] for check in document["checks"]]
+    out.print(f"[bold]{escape(verdict)}[/]:{escape(_show.listed(why, texts))}")
     out.print(
         f"run {document['run_id']}, version {document['model_version']} of {settings.registered_name}, "
         f"bundle {str(document['bundle_version'])[:16]}"
@@ -258,7 +269,7 @@ def print_backtest(document: Mapping[str, Any]) -> None:
     out.print(escape(wording.season(document)))
     if graded := document.get("grade"):
         out.print(escape(graded["why"]))
-    out.print(f"report: {document['report']}, run {document['run_id']}")
+    out.print(f"report: {document['report']}, run {document['run_id'] or 'not recorded'}")
 
 
 def _measured_rung(row: Mapping[str, Any]) -> dict[str, str]:

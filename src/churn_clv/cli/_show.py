@@ -45,6 +45,13 @@ def cell(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
+def listed(why: str, whole: Sequence[str | None] = ()) -> str:
+    """A verdict with each of its reasons on a line; the texts ``whole``, in which a ';' is their own, are left so."""
+    for text in filter(None, whole):
+        why = why.replace(text, text.replace("; ", ";\0"))
+    return why.replace("; ", "\n  ").replace("\0", " ")
+
+
 def print_note(text: str | None) -> None:
     if text:
         out.print(escape(text))

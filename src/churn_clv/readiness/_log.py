@@ -203,13 +203,29 @@ def _clocks(log: Log) -> Iterator[Finding]:
         yield Finding("note", "timezone", "Days are cut at midnight UTC.", do, column="time")
 
 
+def _one_day(once: float, data: Data, days: pl.DataFrame) -> Finding:
+    """Most customers have one day of purchases: what that leaves to learn from, and which question helps more."""
+    own = days.filter("occasion").group_by("customer_id").len()
+    more = own.filter(pl.col("len") > 1).height
+    text = (
+        f"{once:.0%} of the customers bought on one day only: their history says little about them. "
+        f"{f'{more:,} of {own.height:,}' if more else 'Nobody'} ever came back."
+    )
+    rate = "" if data.base_rate_at_test is None else f" (here {data.base_rate_at_test:.0%})"
+    do = (
+        f"First check that customers keep their id from order to order. If they do, ready means that training runs, "
+        f"and not that it will tell much: most probabilities lie near the base rate{rate}, and only who came back has "
+        f"a rhythm to learn from. The better question is then who places a second order: a target with population: "
+        f"one_order (docs/targets.md)."
+    )
+    return Finding("warning", "one_purchase", text, do, rows=own.height - more, share=once)
+
+
 def _numbers(log: Log, data: Data, days: pl.DataFrame) -> Iterator[Finding]:
     """One-time buyers, returns, and one order that rules the total."""
     once, returned, giant = data.one_purchase_customer_share, data.return_money_share, data.largest_customer_day_share
     if once is not None and once > ONE_PURCHASE_SHARE:
-        text = f"{once:.0%} of the customers bought on one day only: their history says little about them."
-        do = "Expect weaker ranking among them; check that customers keep their id from order to order."
-        yield Finding("warning", "one_purchase", text, do, share=once)
+        yield _one_day(once, data, days)
     if returned is not None and returned > RETURN_SHARE:
         do = "Check the mapping of event_type and the sign of amounts."
         text = f"Returns give back {returned:.0%} of the money."
