@@ -158,7 +158,19 @@ def test_what_is_cheap_to_see_is_said_before_anything_heavy_is_imported(tmp_path
         f"      path: {tmp_path}/none.csv\n      map: {{customer_id: a, time: b}}\n"
     )
     (tmp_path / "out.yaml").write_text(f"dataset: x\nout: {tmp_path}/taken/deeper\n")
-    names = ("check", "plan", "advise", "features", "train", "backtest", "tune", "forecast", "whatif", "score")
+    names = (
+        "check",
+        "plan",
+        "advise",
+        "features",
+        "train",
+        "backtest",
+        "tune",
+        "forecast",
+        "whatif",
+        "score",
+        "segments",
+    )
     ran = subprocess.run([sys.executable, "-c", EARLY, str(tmp_path), *names], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-2000:]
     assert not (tmp_path / "new").exists()

@@ -13,7 +13,7 @@ from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
-from churn_clv.cli._work import Configs, Json, timed
+from churn_clv.cli._work import Configs, Json, ready, timed
 from churn_clv.errors import UserError
 
 Files = Annotated[
@@ -31,7 +31,7 @@ def act(
     as_json: Json = False,
 ) -> None:
     """Plan who gets which action, at what profit, with a holdout; --send releases it."""
-    settings = config.load(*configs)
+    settings = ready(*configs)
     actions = _actions(settings, files, budget, campaign)
     document = timed(lambda say: _plan(settings, actions, send, say, shipped=not (files or settings.actions.files)))
     _show.answer(document, as_json, print_plan)

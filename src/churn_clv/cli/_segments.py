@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from churn_clv import config
 from churn_clv.cli import _show
 from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
-from churn_clv.cli._work import Configs, Json, timed
+from churn_clv.cli._work import Configs, Json, ready, timed
 
 TITLES = {
     "lifecycle_stage": "Lifecycle", "rfm_group": "RFM groups", "value_tier": "Value tiers",
@@ -33,10 +32,10 @@ def segments(
     as_json: Json = False,
 ) -> None:
     """Show every customer segment: how many, what they are worth, and who moved since an earlier cutoff."""
+    settings = ready(*configs)
     from churn_clv import events, portfolio
     from churn_clv.bundle import as_date
 
-    settings = config.load(*configs)
     when, since = (as_date(day) if day else None for day in (cutoff, against))
 
     def work(say: Callable[[str], None]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as check
 
-from churn_clv.config import Section
+from churn_clv.config import Section, expected
 from churn_clv.config._base import Day, Name, Share
 from churn_clv.errors import UserError, nearest
 
@@ -269,7 +269,7 @@ def _explain(item: Any) -> str:
         return f"unknown key '{key}'.{nearest(place[-1], _KEYS)}"
     if item["type"] == "missing":
         return f"{key}: required, and not given.{_NEEDED.get(place[-1], '')}"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}.".removeprefix(": ")
+    return f"{key}: {expected(item)}.".removeprefix(": ")
 
 
 _SECTIONS = (Criterion, Rate, Action, Rule, QuietPeriod, Policy, Holdout, Sds, Measure, Webhook, Actions)

@@ -66,15 +66,15 @@ def valued(
     if EARNED in history.columns:
         days = {c: days_of(months, c) for c in history["cutoff"].unique().to_list()}
         coming = clv / floats(history["cutoff"].replace_strict(days, return_dtype=pl.Float64))
-        out[GROWTH] = _series(
-            growth(coming, floats(scores["margin_rate"]) * floats(history[EARNED]), definitions.horizon_window_days)
-        )
+        # of the customer's own margin, as CLV is
+        margin = floats(scores["margin_rate"]) if "margin_rate" in scores.columns else settings.value.margin_share
+        out[GROWTH] = _series(growth(coming, floats(history[EARNED]), margin, definitions.horizon_window_days))
     return out
 
 
-def growth(coming: Floats, earned: Floats, days: int) -> Floats:
-    """Margin a day to come over the margin a day of the last ``days``, whose margin is ``earned``; NaN for 0 / 0."""
-    last = earned / days
+def growth(coming: Floats, earned: Floats, margin: Floats | float, days: int) -> Floats:
+    """Margin a day to come over the margin a day of the last ``days``, whose net spend is ``earned``; NaN for 0 / 0."""
+    last = margin * earned / days
     with np.errstate(divide="ignore", invalid="ignore"):
         found = np.where(last > 0, coming / last, np.where(coming > 0, np.inf, np.nan))
     return np.where(np.isnan(last), np.nan, found)

@@ -43,15 +43,14 @@ def person(
 
 def score(clv: float | None, risk: float | None = 0.1, **more: Any) -> dict[str, Any]:
     return {"churn_probability": risk, "percentile_in_reference": 50.0, "churn_band": "low", "reason": None,
-            "base_rate": 0.2, "clv_12m": clv, "margin_rate": None if clv is None else 0.5} | more  # fmt: skip
+            "base_rate": 0.2, "clv_12m": clv} | more  # fmt: skip
 
 
 def assigned(people: list[dict[str, Any]], scores: list[dict[str, Any]], own: Segments = OWN) -> pl.DataFrame:
     history = pl.DataFrame(
         people, infer_schema_length=None, schema_overrides={"_back": pl.Int64, "_own_gap": pl.Float64}
     )
-    numbers = dict.fromkeys(("churn_probability", "clv_12m", "margin_rate"), pl.Float64)
-    schema: dict[str, Any] = numbers | {"reason": pl.String, "churn_band": pl.String}
+    schema = {"churn_probability": pl.Float64, "clv_12m": pl.Float64, "reason": pl.String, "churn_band": pl.String}
     return segments.assign(own, history, pl.DataFrame(scores, schema_overrides=schema), DEFINITIONS, SETTINGS)
 
 
@@ -105,9 +104,12 @@ def test_growth_of_someone_who_earned_nothing() -> None:
     """1 to come and nothing earned: any growth; nothing and nothing: unknown; a net return is no base either."""
     from churn_clv.segments._columns import growth
 
-    found = growth(np.array([1.0, 0.0, 1.0, 2.0, 1.0]), 0.5 * np.array([0.0, 0.0, -5.0, 28.0, np.nan]), 28)
+    coming, earned = np.array([1.0, 0.0, 1.0, 2.0, 1.0]), np.array([0.0, 0.0, -5.0, 28.0, np.nan])
+    found = growth(coming, earned, SETTINGS.value.margin_share, 28)
     assert found.tolist()[:1] == [np.inf] and np.isnan(found[1]) and found[2] == np.inf
     assert found[3] == pytest.approx(2.0 / 0.5) and np.isnan(found[4])
+    own = growth(coming[3:4], earned[3:4], np.array([0.1]), 28)  # of one's own margin, where the log tells them
+    assert own[0] == pytest.approx(2.0 / 0.1)
 
 
 def rules(*lines: Any) -> tuple[config.Rule, ...]:
@@ -133,7 +135,7 @@ def test_the_first_rule_that_holds() -> None:
         ({"value_tiers": [{"name": "core"}, {"name": "core"}]}, "value_tiers names a segment twice: core, core"),
         ({"value_tiers": [{"name": "core", "when": [{"clv": {"at_leest": 1}}]}]}, "unknown key"),
         ({"value_tiers": [{"name": "core", "when": [{"clv": {}}]}]}, "expected at_least, below or both, or is_in"),
-        ({"value_tiers": [{"name": "core", "when": [{}]}]}, "expected at least 1 value"),
+        ({"value_tiers": [{"name": "core", "when": [{}]}]}, "at least 1 value"),
         ({"value_tier": []}, "Did you mean 'value_tiers'?"),
     ],
 )
