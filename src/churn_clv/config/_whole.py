@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from churn_clv.config._after import Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -32,7 +33,9 @@ from churn_clv.config._sources import Events
 from churn_clv.config._targets import CORE, Target, TargetName
 
 # The sections that change nothing of what is learnt.
-APART = {"out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments"}
+APART = {
+    "out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments", "watch",
+}  # fmt: skip
 
 
 class Config(Section):
@@ -55,6 +58,7 @@ class Config(Section):
     value: Value = Value()
     clv: Clv = Clv()
     segments: Segments = Segments()
+    watch: Watch = Watch()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
