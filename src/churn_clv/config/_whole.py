@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from churn_clv.config._after import Ledger, Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -34,18 +35,9 @@ from churn_clv.config._targets import CORE, Target, TargetName
 
 # The sections that change nothing of what is learnt.
 APART = {
-    "out",
-    "tracking",
-    "service",
-    "simulate",
-    "promotion",
-    "grade",
-    "backtest",
-    "value",
-    "clv",
-    "segments",
-    "actions",
-}
+    "out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments", "watch",
+    "ledger", "actions",
+}  # fmt: skip
 
 
 class Config(Section):
@@ -69,6 +61,8 @@ class Config(Section):
     clv: Clv = Clv()
     segments: Segments = Segments()
     actions: Actions = Actions()
+    watch: Watch = Watch()
+    ledger: Ledger = Ledger()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
