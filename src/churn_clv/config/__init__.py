@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._base import Section
+from churn_clv.config._kpis import KPIS, Aim, Cost, Kpis
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
     LETTERS,
@@ -66,9 +67,11 @@ __all__ = [
     "CORE",
     "DEFAULT",
     "FEWEST_WINDOWS",
+    "KPIS",
     "LETTERS",
     "LEVELS",
     "MAPPINGS",
+    "Aim",
     "Attributes",
     "Booster",
     "Bound",
@@ -80,11 +83,13 @@ __all__ = [
     "Config",
     "Constant",
     "Contract",
+    "Cost",
     "Events",
     "Features",
     "Grade",
     "Group",
     "Identity",
+    "Kpis",
     "Lifecycle",
     "Mapping",
     "Models",
