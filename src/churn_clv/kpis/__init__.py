@@ -7,10 +7,11 @@ from churn_clv.kpis._customers import balance
 from churn_clv.kpis._document import TEST, Situation, document, known
 from churn_clv.kpis._money import margin_curve, spent
 from churn_clv.kpis._period import Missing, Period, period, usual_gap
-from churn_clv.kpis._sample import LEAST, Estimate, Sample, estimate, holm, make, p_of_change, wilson
+from churn_clv.kpis._sample import LEAST, REAL, Estimate, Sample, estimate, holm, make, p_of_change, wilson
 
 __all__ = [
     "LEAST",
+    "REAL",
     "TEST",
     "Estimate",
     "Missing",
