@@ -29,6 +29,8 @@ OWNERS = {
         "contest_figure",
         "figures",
         "forecast_figure",
+        "overview_figure",
+        "overview_page",
         "portfolio_figure",
         "tuning",
     },
