@@ -55,6 +55,8 @@ def next_items(log: Log, end: dt.date, within_days: int, rule: str) -> pl.DataFr
     column = "category" if "category" in log.columns else "product_id"
     baskets = _baskets(log, end, column)
     items = baskets["item"].unique().sort().to_list()
+    if not items:
+        return pl.DataFrame(schema={"customer_id": pl.String, "items": pl.List(pl.String)})
     names, ranked = _guess(baskets, items, within_days)[rule]
     return pl.DataFrame({"customer_id": names, "items": [[items[i] for i in row] for row in ranked]},
                         schema_overrides={"items": pl.List(pl.String)})  # fmt: skip

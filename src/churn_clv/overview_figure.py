@@ -22,6 +22,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 MOST_COHORTS, MOST_AGES, MOST_KINDS, MOST_PAIRS, MOST_ROWS = 24, 24, 10, 12, 8
 CMAP = "cividis_r"
+# Inches of a picture whose letters can still be read on a phone.
+NARROW = 5.4
 STYLES = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -55,7 +57,7 @@ def balance(kpis: Document) -> Figure:
     names = ("active\nat start", "lapsed", "new", "won back", "active\nat end")
     sizes = [own[k] for k in ("active_start", "lapsed", "new", "won_back", "active_end")]
     tops = np.cumsum([sizes[0], -sizes[1], sizes[2], sizes[3]])
-    figure = _figure(7.2, 4.0)
+    figure = _figure(NARROW, 3.6)
     axes = figure.subplots()
     axes.bar([0, 4], [sizes[0], sizes[4]], color=INK, width=0.6)
     axes.bar([1], [sizes[1]], bottom=[tops[1]], color=ORANGE, hatch="///", edgecolor="white", width=0.6)
@@ -66,7 +68,9 @@ def balance(kpis: Document) -> Figure:
     low = min(tops.min(), sizes[0], sizes[4])
     if low > 0.8 * max(sizes[0], sizes[4]):  # the moves are small beside the whole: show them
         axes.set_ylim(low - (max(tops) - low) * 0.6, max(tops) + (max(tops) - low) * 0.25)
-        axes.text(0.01, 0.02, "the axis does not start at 0", transform=axes.transAxes, color=GREY, fontsize=8)
+        axes.text(
+            0.5, 0.02, "the axis does not start at 0", transform=axes.transAxes, color=GREY, fontsize=8, ha="center"
+        )
     axes.set_xticks(range(5), names)
     axes.set_ylabel("active customers")
     change = sizes[4] - sizes[0]
@@ -136,7 +140,7 @@ def transitions(journey: Document) -> Figure:
 def steps(journey: Document) -> Figure:
     """Of each type of event, how many moments of lapse and of a repeat purchase it came before."""
     rows = sorted(journey["steps"], key=lambda r: -max(r["lapse"] or 0.0, r["repeat"] or 0.0))[:MOST_KINDS]
-    figure = _figure(7.2, 1.7 + 0.55 * len(rows))
+    figure = _figure(NARROW, 1.7 + 0.6 * len(rows))
     axes = figure.subplots()
     for name, colour, mark, off in (("lapse", ORANGE, "D", -0.13), ("repeat", BLUE, "o", 0.13)):
         own = [(i, r) for i, r in enumerate(rows) if r[name] is not None]
@@ -146,25 +150,27 @@ def steps(journey: Document) -> Figure:
                 axes.plot(
                     [max(0.0, row[f"{name}_low"]), row[f"{name}_high"]], [place, place], color=colour, linewidth=1.5
                 )
-        axes.plot(value, at, mark, color=colour, markersize=7, linestyle="none",
+        axes.plot(value, at, mark, color=colour, markersize=7, linestyle="none", clip_on=False, zorder=3,
                   label="before lapsing" if name == "lapse" else "before buying again")  # fmt: skip
         for place, share in zip(at, value, strict=True):
-            axes.annotate(f"{share:.1%}", (share, place), (9, 0), textcoords="offset points", va="center", fontsize=8)
+            below = name == "repeat"
+            axes.annotate(f"{share:.1%}", (share, place), (0, -9 if below else 7), textcoords="offset points",
+                          ha="left" if share < 0.02 else "center", va="top" if below else "bottom",
+                          fontsize=8)  # fmt: skip
     axes.set_yticks(range(len(rows)), [_words(r["event_type"]) for r in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlim(left=0)
-    axes.margins(x=0.12)
+    axes.set_ylim(len(rows) - 0.35, -0.75)
+    axes.set_xlim(0, 1.1 * max(0.01, *(r[k] or 0.0 for r in rows for k in ("lapse_high", "repeat_high"))))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set_xlabel(f"share of moments with such an event in the {journey['window_days']} days before (95% bars)")
+    axes.set_xlabel(f"share that met it in the {journey['window_days']} days before (95% bars)")
     _title(axes, "What customers met last")
-    axes.legend(loc="best", frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 
 def drivers(found: Document, currency: str) -> Figure:
     """Margin that each theme puts at risk (right) and keeps safe (left), against the base customer."""
     rows = sorted(found["themes"], key=lambda r: r["raises"] - r["lowers"])
-    figure = _figure(7.2, 1.8 + 0.5 * len(rows))
+    figure = _figure(NARROW, 1.8 + 0.45 * len(rows))
     axes = figure.subplots()
     place = range(len(rows))
     axes.barh(
@@ -182,11 +188,11 @@ def drivers(found: Document, currency: str) -> Figure:
         axes.text(row["raises"] + 0.02 * reach, i, f"+{row['raises']:,.0f}", va="center", fontsize=9)
         axes.text(row["lowers"] - 0.02 * reach, i, f"{row['lowers']:,.0f}", va="center", ha="right", fontsize=9)
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_xlim(-1.3 * reach, 1.3 * reach)
+    axes.set_xlim(-1.45 * reach, 1.45 * reach)
     axes.set_yticks(place, [r["theme"] for r in rows])
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(f"margin at risk, less what it would be for the base customer ({currency})")
-    _title(axes, f"{found['at_risk']:,.0f} {currency} at risk; {found['base']:,.0f} if all were the base customer")
+    axes.set_xlabel(f"margin at risk against the base customer's ({currency})")
+    _title(axes, f"{found['at_risk']:,.0f} {currency} at risk; {found['base']:,.0f} were all as the base")
     axes.legend(loc="lower right", frameon=False)
     return figure
 
@@ -213,11 +219,11 @@ def realised(one: Document, currency: str) -> Figure:
 
 def reliability(found: Document) -> Figure:
     """The test's tenths: predicted and observed lapse."""
-    figure = _figure(6.4, 4.4)
+    figure = _figure(NARROW, 4.2)
     axes = figure.subplots()
     _tenths(axes, found["tenths"])
     off = float(np.mean([abs(r["predicted"] - r["lapsed"]) for r in found["tenths"]]))
-    _title(axes, f"In the test of {found['test_cutoff']} probabilities missed by {100 * off:.1f} points")
+    _title(axes, f"Test of {found['test_cutoff']}: missed by {100 * off:.1f} points on average")
     return figure
 
 
@@ -245,10 +251,9 @@ def affinity(found: Document) -> Figure:
         axes.annotate(
             f"{row['lift']:.2f}x", (row["lift"], i), (8, 0), textcoords="offset points", va="center", fontsize=8
         )
-    axes.axvline(1, color=INK, linewidth=1)
     axes.set_yticks(range(len(rows)), [f"{_short(r['first'])} \N{RIGHTWARDS ARROW} {_short(r['then'])}" for r in rows])
     axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.set_xlim(right=1 + 1.2 * (max(lifts) - 1))
+    axes.set_xlim(1, 1 + 1.2 * (max(lifts) - 1))
     axes.set_xlabel("times as often as after the same customers' other purchases")
     _title(axes, f"What comes next within {found['within_days']} days")
     return figure
@@ -295,7 +300,7 @@ def timeline(document: Document) -> Figure:
 def scores(document: Document) -> Figure:
     """Probability of lapse at each stored scoring."""
     rows = [r for r in document["scores_over_time"] if r["churn_probability"] is not None]
-    figure = _figure(7.2, 3.6)
+    figure = _figure(NARROW, 3.4)
     axes = figure.subplots()
     axes.plot([_day(r["cutoff"]) for r in rows], [r["churn_probability"] for r in rows], "o-", color=BLUE)
     base = document["scores"].get("base_rate")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from html import escape
 
 from churn_clv.overview_page._words import NONE, Document, interval, number, share
 from churn_clv.report.html import paragraph, picture, table
@@ -22,13 +23,11 @@ def kpis_section(document: Document, pictures: Mapping[str, bytes]) -> str:
         out += paragraph("The two periods overlap, so they share purchases.", "missing")
     out += _balance(found, pictures)
     counted = [row for row in found["rows"] if row["value"] is not None]
-    out += table(
-        ("KPI", "value", "95% interval", "n", "before", "change", "is it real?", "target", "status", "owner", "due"),
-        [_row(row) for row in counted], text=(0, 3, 6, 8, 9, 10), wrapped=(),
-    ) if counted else ""  # fmt: skip
-    notes = [f"{row['title']}: {row['note']}" for row in counted if row["note"]]
-    out += "".join(paragraph(note, "small") for note in dict.fromkeys(notes))
-    out += paragraph(found["test"], "small")
+    heads = ("KPI", "value", "95% interval", "n", "before", "change", "real?")
+    out += table(heads, [_row(row) for row in counted], text=(0, 6)) if counted else ""
+    out += _aims(found["rows"])
+    notes = "".join(f"<li>{escape(_note(row))}</li>" for row in counted if row["n_of"] or row["note"])
+    out += paragraph(found["test"], "small") + (f'<ul class="small">{notes}</ul>' if notes else "")
     gone = [row for row in found["rows"] if row["value"] is None]
     if gone:
         out += "<h3>Not counted, and why</h3>"
@@ -39,7 +38,7 @@ def kpis_section(document: Document, pictures: Mapping[str, bytes]) -> str:
 
 def _row(row: Document) -> tuple[str, ...]:
     unit = row["unit"]
-    n = NONE if row["n"] is None else f"{row['n']:,} {row['n_of'] or ''}".strip()
+    n = NONE if row["n"] is None else f"{row['n']:,}"
     value = number(row["value"], unit) + ("" if row["matured"] else " *")
     p = row["p"]
     real = (
@@ -49,7 +48,24 @@ def _row(row: Document) -> tuple[str, ...]:
         real += f" (p {p:.2g})" if p >= 0.001 else " (p < 0.001)"
     return (
         row["title"], value, interval(row), n, number(row["before"]["value"], unit), number(row["change"], unit, True),
-        real, number(row["target"], unit), STATUS[row["status"]], row["owner"] or NONE, row["due"] or NONE,
+        real,
+    )  # fmt: skip
+
+
+def _note(row: Document) -> str:
+    """What n counts, and what the reader should know."""
+    counts = f" (n: {row['n_of']})" if row["n_of"] else ""
+    return f"{row['title']}{counts}" + (f": {row['note']}" if row["note"] else "")
+
+
+def _aims(rows: Sequence[Document]) -> str:
+    own = [row for row in rows if row["target"] is not None]
+    if not own:
+        return paragraph("No KPI has a target. To have some: kpis.aims.", "missing")
+    return "<h3>Targets</h3>" + table(
+        ("KPI", "target", "value", "status", "owner", "due"),
+        [(r["title"], number(r["target"], r["unit"]), number(r["value"], r["unit"]), STATUS[r["status"]],
+          r["owner"] or NONE, r["due"] or NONE) for r in own], text=(0, 3, 4, 5),
     )  # fmt: skip
 
 

@@ -19,10 +19,8 @@ TITLES = {
     "ledger": "Ledger",
 }  # fmt: skip
 # On a phone these scroll: made to fit, their letters would be too small.
-BROAD = {
-    "cohorts_retention", "cohorts_revenue", "plan", "realised", "segments_flows_lifecycle_stage",
-    "segments_flows_value_tier", "affinity", "segments_matrix", "transitions",
-}  # fmt: skip
+BROAD = {"cohorts_retention", "cohorts_revenue", "realised", "affinity", "segments_matrix", "transitions"}
+FULL = {"plan", "segments_flows_lifecycle_stage", "segments_flows_value_tier"}
 MOST_WATCHED = 25
 Shown = Mapping[str, bytes]
 
@@ -50,7 +48,7 @@ def shown(pictures: Shown, name: str, alt: str, says: str) -> str:
     """A picture and the sentence under it; nothing where there is none."""
     if name not in pictures:
         return ""
-    return picture(alt, pictures[name], name in BROAD) + paragraph(says, "says")
+    return picture(alt, pictures[name], name in BROAD, name in FULL) + paragraph(says, "says")
 
 
 def _head(document: Document) -> str:
@@ -191,8 +189,9 @@ def _reliability(document: Document, pictures: Shown) -> str:
     if isinstance(returning, int | float):
         out += paragraph(f"{returning:.0%} of those counted as lapsed buy again later: most pause.")
     if found["history"]:
-        told = ", ".join(f"{name} {n:,}" for name, n in found["history"].items())
-        out += paragraph(f"How much is known of the active customers (1, 2-3, 4 or more purchase days): {told}.")
+        days = {"low": "1 purchase day", "medium": "2 or 3", "high": "4 or more"}
+        told = ", ".join(f"{found['history'].get(name, 0):,} {name} ({what})" for name, what in days.items())
+        out += paragraph(f"How much is known of the active customers: {told}.")
     return out
 
 

@@ -18,7 +18,7 @@ th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #ddd;
 th { border-bottom: 2px solid #888; vertical-align: bottom; } td.t, th.t { text-align: left; }
 td.s { white-space: normal; min-width: 14rem; } tr.own { background: #eaf3fa; font-weight: 600; }
 figure { margin: 1rem 0; overflow-x: auto; } img { max-width: 100%; height: auto; display: block; }
-figure.broad img { min-width: 36rem; }
+figure.broad img { min-width: 36rem; } figure.full img { min-width: 58rem; }
 .small { font-size: .85rem; color: #555; }
 .facts { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; margin: 1rem 0; }
 .facts div { flex: 1 1 9rem; border: 1px solid #ccc; border-radius: .4rem; padding: .5rem .8rem; }
@@ -33,7 +33,8 @@ li { margin: .2rem 0; } ul.plain { list-style: none; padding: 0; }
 @media print { nav { display: none; }
   body { font-size: 10.5pt; max-width: none; padding: 0; } .wide { overflow: visible; }
   table { font-size: 7.5pt; } th, td { padding: 2pt 4pt; } figure, tr, .facts { break-inside: avoid; }
-  h2 { break-after: avoid; } img, figure.broad img { min-width: 0; max-height: 12cm; } }
+  h2, h3, figure { break-after: avoid; } p.says { break-inside: avoid; }
+  img, figure.broad img, figure.full img { min-width: 0; max-height: 12cm; } }
 """
 
 
@@ -89,8 +90,8 @@ def paragraph(text: str, kind: str | None = None) -> str:
     return f"{start}{escape(text)}</p>"
 
 
-def picture(alt: str, png: bytes, broad: bool) -> str:
-    """A PNG inside the page; a ``broad`` one keeps its width and scrolls."""
+def picture(alt: str, png: bytes, broad: bool, full: bool = False) -> str:
+    """A PNG inside the page; a ``broad`` one keeps its width and scrolls, a ``full`` one a width for many panes."""
     data = base64.b64encode(png).decode()
-    kind = ' class="broad"' if broad else ""
+    kind = ' class="broad full"' if full else ' class="broad"' if broad else ""
     return f'<figure{kind}><img alt="{escape(alt)}" src="data:image/png;base64,{data}"></figure>'
