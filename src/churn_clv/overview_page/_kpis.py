@@ -23,8 +23,8 @@ def kpis_section(document: Document, pictures: Mapping[str, bytes]) -> str:
         out += paragraph("The two periods overlap, so they share purchases.", "missing")
     out += _balance(found, pictures)
     counted = [row for row in found["rows"] if row["value"] is not None]
-    heads = ("KPI", "value", "95% interval", "n", "before", "change", "real?")
-    out += table(heads, [_row(row) for row in counted], text=(0, 6)) if counted else ""
+    heads = ("KPI", "value", "change", "real?", "before", "95% interval", "n")
+    out += table(heads, [_row(row) for row in counted], text=(0, 3)) if counted else ""
     out += _aims(found["rows"])
     notes = "".join(f"<li>{escape(_note(row))}</li>" for row in counted if row["n_of"] or row["note"])
     out += paragraph(found["test"], "small") + (f'<ul class="small">{notes}</ul>' if notes else "")
@@ -47,8 +47,8 @@ def _row(row: Document) -> tuple[str, ...]:
     if p is not None:
         real += f" (p {p:.2g})" if p >= 0.001 else " (p < 0.001)"
     return (
-        row["title"], value, interval(row), n, number(row["before"]["value"], unit), number(row["change"], unit, True),
-        real,
+        row["title"], value, number(row["change"], unit, True), real, number(row["before"]["value"], unit),
+        interval(row), n,
     )  # fmt: skip
 
 
