@@ -22,7 +22,6 @@ from reported import base, drawn, settings
 from typer.testing import CliRunner
 
 from churn_clv import (
-    actions,
     bundle,
     cli,
     config,
@@ -30,6 +29,7 @@ from churn_clv import (
     overview,
     overview_figure,
     overview_page,
+    playbook,
     publish,
     scoring,
 )
@@ -180,8 +180,8 @@ NOBODY = {
 
 @pytest.mark.parametrize("change", [{"budget": 0.0}, NOBODY])
 def test_a_budget_of_zero_or_no_eligible_action(place: Path, change: dict[str, Any]) -> None:
-    book = actions.actions_of(actions.load_actions().model_dump() | change)
-    document = run(place, tiny.plain_log(40), playbook=book)
+    book = playbook.actions_of(playbook.load_actions().model_dump() | change)
+    document = run(place, tiny.plain_log(40), book=book)
     assert document["plan"]["treated"] == 0 and document["plan"]["promised_profit"] == 0
     assert "0 treated" in text(page(document))
 

@@ -42,12 +42,13 @@ def report(
     settings = config.load(*configs)
     overview_page.check_place(file)
     when, since = (as_date(day) if day else None for day in (cutoff, against))
-    actions = _actions(files, budget, None)
+    actions = _actions(settings, files, budget, None)
     if customer is not None:
         document = timed(lambda say: _customer(settings, customer, file, when, actions, version, language, say))
         _show.answer(document, as_json, _print_customer)
         return
-    document = timed(lambda say: _report(settings, file, when, since, actions, not files, version, say))
+    shipped = not (files or settings.actions.files)
+    document = timed(lambda say: _report(settings, file, when, since, actions, shipped, version, say))
     _show.answer(document, as_json, print_report)
 
 
@@ -61,7 +62,7 @@ def _report(
     say("reading the log")
     log = events.read_log(settings)
     given = _given(settings, (when or log.ends).isoformat())
-    document = overview.run(settings, bundle, log, when, since, playbook=actions, shipped=shipped,
+    document = overview.run(settings, bundle, log, when, since, book=actions, shipped=shipped,
                             judged=_judged(settings, bundle), given=given, say=say)  # fmt: skip
     say("drawing")
     drawn = overview_figure.draw(document)

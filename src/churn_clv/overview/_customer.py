@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 
 from churn_clv import (
-    actions,
     affinity,
     bundle,
     config,
     events,
     explain,
     forgotten,
+    playbook,
     scoring,
     segments,
     timeline,
@@ -32,7 +32,7 @@ SCORES = (
 
 def customer(
     settings: config.Config, own: bundle.Bundle, log: events.Log, who: str, cutoff: dt.date | None = None,
-    playbook: actions.Actions | None = None, language: str = explain.DEFAULT,
+    book: playbook.Actions | None = None, language: str = explain.DEFAULT,
 ) -> dict[str, Any]:  # fmt: skip
     """The document of one customer as of the cutoff (default: the log's end). UserError for one who is not known."""
     cutoff = cutoff or log.ends
@@ -58,7 +58,7 @@ def customer(
                    for day, net in days.filter("stands").select("day", "net").rows()],
         "tastes": _tastes(past), "scores_over_time": _over_time(settings, who, scores, cutoff),
         "reasons": _reasons(own, past, row, who, cutoff, language),
-        "action": _action(settings, playbook, scores), "next_items": _next(alone, log, settings, cutoff, who),
+        "action": _action(settings, book, scores), "next_items": _next(alone, log, settings, cutoff, who),
     }  # fmt: skip
     return dict(json.loads(json.dumps(document, default=str, allow_nan=False)))
 
@@ -137,22 +137,10 @@ def _reasons(
     return {"reasons": told["reasons"][0].to_list(), "missing": None}
 
 
-def _action(settings: config.Config, playbook: actions.Actions | None, scores: pl.DataFrame) -> dict[str, Any]:
-    """The most profitable action by itself; rules that rank among others are left out, for here is nobody else."""
-    book = playbook or actions.load_actions()
-    rules = {name: rule for name, rule in book.playbook.items() if not any(c.top_share for c in rule.when)}
-    if not rules:
-        return {"recommended_action": None, "missing": "every rule of the playbook ranks among others"}
-    one = book.model_copy(update={"playbook": rules})
-    try:
-        told = actions.recommend(one, scores, book.margin_share or settings.value.margin_share)
-    except UserError as error:
-        return {"recommended_action": None, "missing": str(error)}
-    return told.to_dicts()[0] | {"missing": None, "assumed": _assumed(book, told["recommended_action"][0])}
-
-
-def _assumed(book: actions.Actions, name: str | None) -> bool | None:
-    return None if name is None else not book.actions[name].save_rate.measured
+def _action(settings: config.Config, book: playbook.Actions | None, scores: pl.DataFrame) -> dict[str, Any]:
+    """The most profitable action by itself, and what it is worth."""
+    own = book or playbook.load_actions(playbook.files_of(settings))
+    return playbook.recommend(own, scores, settings.value.margin_share).row(0, named=True)
 
 
 def _next(alone: events.Log, log: events.Log, settings: config.Config, cutoff: dt.date, who: str) -> list[str]:

@@ -19,6 +19,7 @@ from churn_clv import (
     forgotten,
     journey,
     kpis,
+    playbook,
     portfolio,
     pseudonym,
     scoring,
@@ -44,14 +45,14 @@ HOOKS = {
 
 def run(
     settings: config.Config, own: bundle.Bundle, log: events.Log, cutoff: dt.date | None = None,
-    against: dt.date | None = None, *, playbook: actions.Actions | None = None, shipped: bool = True,
+    against: dt.date | None = None, *, book: playbook.Actions | None = None, shipped: bool = True,
     judged: pl.DataFrame | None = None, given: Mapping[str, Document] | None = None, say: Say = lambda _: None,
 ) -> Document:  # fmt: skip
     """The document: ``SECTIONS``, each with ``missing`` and ``how`` (null where it is there), and who, when, by what.
 
-    ``playbook``: default the shipped actions. ``judged``: the out-of-time predictions that the model was judged on.
-    ``given``: documents of sections that others make (``watch``, ``loyalty``, ``ledger``, ``measured``). Raises
-    UserError for dates that do not fit the log.
+    ``book``: default the shipped actions, with the config's files on top. ``judged``: the out-of-time predictions that
+    the model was judged on. ``given``: documents of sections that others make (``watch``, ``loyalty``, ``ledger``,
+    ``measured``). Raises UserError for dates that do not fit the log.
     """
     given, cutoff = given or {}, cutoff or log.ends
     window = settings.kpis.window_days or settings.timeline.horizon_days
@@ -80,8 +81,7 @@ def run(
     made["realised"] = realised(settings, log, own.horizon_days)
     made["reliability"] = of_judged(own, judged, scores)
     say("planning")
-    book = playbook or actions.load_actions()
-    made["plan"] = _try(lambda: _plan(settings, book, known, scores, shipped=shipped))
+    made["plan"] = _try(lambda: _plan(settings, book or _own(settings), known, scores, shipped=shipped))
     for name, how in HOOKS.items():
         made[name] = dict(given[name]) if name in given else _missing(f"there is no {name} document", how)
     head = {
@@ -154,16 +154,20 @@ def _segments(
     return found | portfolio.head(own, cutoff, None if before is None else against)
 
 
+def _own(settings: config.Config) -> playbook.Actions:
+    return playbook.load_actions(playbook.files_of(settings))
+
+
 def _plan(
-    settings: config.Config, playbook: actions.Actions, log: events.Log, scores: pl.DataFrame, *, shipped: bool
+    settings: config.Config, book: playbook.Actions, log: events.Log, scores: pl.DataFrame, *, shipped: bool
 ) -> Document:  # fmt: skip
     """What ``churn-clv act`` would plan; nothing is written or released."""
-    name = playbook.campaign or f"{settings.dataset}-{scores['cutoff'][0]}"
+    name = book.campaign or f"{settings.dataset}-{scores['cutoff'][0]}"
     situation = actions.Situation(
         scores, log.frame, actions.contacts(actions.outbox_file(settings), name), pseudonym.id_key(settings.out), name,
-        playbook.margin_share or settings.value.margin_share,
+        book.margin_share or settings.value.margin_share,
     )  # fmt: skip
-    plan = actions.make(playbook, situation)
+    plan = actions.make(book, situation)
     top = plan.frame.filter(arm=actions.TREATED).sort("expected_profit", "customer_id", descending=[True, False])
     columns = ("customer_id", "action", "expected_profit", "expected_cost", "lapse", "value", "break_even_save_rate")
     return plan.document | {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import actions, explain, timeline
+from churn_clv import explain, playbook, timeline
 from churn_clv.bundle import Bundle
 from churn_clv.errors import UserError
 from churn_clv.events import Log
@@ -59,7 +59,7 @@ def drivers(own: Bundle, log: Log, scores: pl.DataFrame, margin: float) -> dict[
         told = explain.contributions(own, own.values(rows))
         part = rows.select("customer_id").join(part, on="customer_id", how="left", maintain_order="left")
         risk = part["churn_probability"].to_numpy()
-        value = np.nan_to_num(actions.value_of(part["expected_spend"].to_numpy(), risk, margin))
+        value = np.nan_to_num(playbook.value_of(part["expected_spend"].to_numpy(), risk, margin))
         parts = np.stack([told.parts[which == t].sum(axis=0) for t in range(len(themes))])
         money = in_money(told.base, parts, value)
         up, down = up + np.maximum(money, 0).sum(axis=1), down + np.minimum(money, 0).sum(axis=1)

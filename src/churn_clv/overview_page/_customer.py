@@ -99,14 +99,11 @@ def _reasons(document: Document) -> str:
 
 def _action(document: Document) -> str:
     found = document["action"]
-    if found["missing"]:
-        return paragraph(f"Missing: {found['missing']}.", "missing")
     if found["recommended_action"] is None:
         return paragraph("No action pays for this customer.")
-    kind = "assumed" if found["assumed"] else "measured"
     return paragraph(
         f"{words(found['recommended_action']).capitalize()}: expected profit {money(found['expected_profit'])} "
-        f"{document['currency']} at {kind} rates; it breaks even at a save rate of "
+        f"{document['currency']} at {found['save_rate_source']} rates; it breaks even at a save rate of "
         f"{share(found['break_even_save_rate'])}. At risk: {money(found['value_at_risk'])}. Consent, budget and "
         "holdouts are not looked at here: `churn-clv act` does."
     )  # fmt: skip
