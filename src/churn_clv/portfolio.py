@@ -41,7 +41,14 @@ def run(
     if against is not None:
         say(f"scoring {against}")
         before = people(bundle, log, against)
-    return document(own, after, before) | {
+    return document(own, after, before) | head(bundle, cutoff, against) | {
+        "log_days": (cutoff - bundle.definitions.purchases_start).days,
+    }  # fmt: skip
+
+
+def head(bundle: Bundle, cutoff: dt.date, against: dt.date | None) -> dict[str, Any]:
+    """What of a portfolio's document says of when, by what and in which money it is."""
+    return {
         "dataset": bundle.config.dataset,
         "cutoff": cutoff.isoformat(),
         "against": against.isoformat() if against else None,
@@ -51,15 +58,19 @@ def run(
         "model_version": bundle.version,
         "trained_through": bundle.trained_through.isoformat(),
         "in_sample": bool((cutoff if against is None else against) < bundle.trained_through),
-        "log_days": (cutoff - bundle.definitions.purchases_start).days,
     }
 
 
 def people(bundle: Bundle, log: Log, cutoff: dt.date) -> pl.DataFrame:
     """Everyone known at the cutoff: ``customer_id``, the columns of segments, MONEY."""
-    scores = scoring.score(bundle, log, cutoff)
+    return of_scores(bundle, scoring.score(bundle, log, cutoff))
+
+
+def of_scores(bundle: Bundle, scores: pl.DataFrame) -> pl.DataFrame:
+    """The same of a scoring's columns; segments are null where the bundle has none."""
+    own = [name if name in scores.columns else pl.lit(None, pl.String).alias(name) for name in segments.COLUMNS]
     return scores.with_columns(pl.col(f"clv_{bundle.config.clv.months[-1]}m").alias(CLV)).select(
-        "customer_id", *segments.COLUMNS, *MONEY
+        "customer_id", *own, *MONEY
     )
 
 

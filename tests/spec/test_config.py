@@ -66,7 +66,11 @@ def test_the_default_targets() -> None:
 
 def test_the_commented_examples_are_valid_and_complete() -> None:
     block = "\n".join(re.findall(r"^  # (.*)$", DEFAULT, flags=re.MULTILINE))
-    parsed = config.from_dict({"dataset": "x", "events": yaml.safe_load(block)}).events
+    values = yaml.safe_load(block)
+    own = config.from_dict({"dataset": "x", "kpis": {key: values.pop(key) for key in ("costs", "aims")}}).kpis
+    assert own.costs[0].model_fields_set == set(config.Cost.model_fields)
+    assert own.aims["retention"].model_fields_set == set(config.Aim.model_fields)
+    parsed = config.from_dict({"dataset": "x", "events": values}).events
     assert parsed.identity is not None
     examples = "".join(re.findall(r"(?:^# {3,}.*\n)+", DEFAULT, flags=re.MULTILINE)[-2:])
     target = config.from_dict({"dataset": "x", "targets": yaml.safe_load(examples.replace("#", " "))}).targets

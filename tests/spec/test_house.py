@@ -30,6 +30,8 @@ OWNERS = {
         "figures",
         "forecast_figure",
         "ledger_figure",
+        "overview_figure",
+        "overview_page",
         "portfolio_figure",
         "tuning",
     },

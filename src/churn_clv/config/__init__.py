@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._base import Section
+from churn_clv.config._kpis import KPIS, Aim, Cost, Kpis
 from churn_clv.config._refused import expected
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
@@ -67,9 +68,11 @@ __all__ = [
     "CORE",
     "DEFAULT",
     "FEWEST_WINDOWS",
+    "KPIS",
     "LETTERS",
     "LEVELS",
     "MAPPINGS",
+    "Aim",
     "Attributes",
     "Booster",
     "Bound",
@@ -81,11 +84,13 @@ __all__ = [
     "Config",
     "Constant",
     "Contract",
+    "Cost",
     "Events",
     "Features",
     "Grade",
     "Group",
     "Identity",
+    "Kpis",
     "Lifecycle",
     "Mapping",
     "Models",

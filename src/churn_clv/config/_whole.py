@@ -12,6 +12,7 @@ from pydantic import Field
 
 from churn_clv.config._after import Ledger, Watch
 from churn_clv.config._base import Name, Section
+from churn_clv.config._kpis import Kpis
 from churn_clv.config._sections import (
     INT32,
     Actions,
@@ -36,7 +37,7 @@ from churn_clv.config._targets import CORE, Target, TargetName
 # The sections that change nothing of what is learnt.
 APART = {
     "out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments", "watch",
-    "ledger", "actions",
+    "ledger", "actions", "kpis",
 }  # fmt: skip
 
 
@@ -63,6 +64,7 @@ class Config(Section):
     actions: Actions = Actions()
     watch: Watch = Watch()
     ledger: Ledger = Ledger()
+    kpis: Kpis = Kpis()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()

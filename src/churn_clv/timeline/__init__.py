@@ -23,7 +23,7 @@ from churn_clv.timeline._cuts import (
 )
 from churn_clv.timeline._definitions import PLAN_COLUMNS, Definitions, default_windows, define
 from churn_clv.timeline._plan import FEW_TRAIN_CUTOFFS, Plan, independent, make_plan, sub_windows
-from churn_clv.timeline._rhythm import gap_quantile, gaps, kaplan_meier, occasion_days
+from churn_clv.timeline._rhythm import gap_quantile, gaps, kaplan_meier, money_days, occasion_days
 
 __all__ = [
     "FEW",
@@ -45,6 +45,7 @@ __all__ = [
     "known_before",
     "make_plan",
     "matching",
+    "money_days",
     "not_past",
     "occasion",
     "occasion_days",

@@ -28,18 +28,24 @@ def gap_quantile(frame: pl.DataFrame, as_of: dt.date, share: float = 0.9) -> int
     return int(ended["gap"].min() if ended.height else curve["gap"].max())  # type: ignore[arg-type]
 
 
-def occasion_days(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
-    """Every occasion (definition D2) known before ``as_of``: ``customer_id``, ``day``."""
+def money_days(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
+    """Every day with a purchase or a return known before ``as_of``: ``customer_id``, ``day``, ``net`` (minor units),
+    ``stands``: whether it is an occasion (definition D2).
+    """  # fmt: skip
     bought, reversed_ = pl.col("event_type") == "purchase", pl.col("event_type") == "return"
-    net = pl.col("amount").filter(bought | reversed_).sum()
     return (
         seen_before(frame, as_of)
         .filter(bought | reversed_)
         .group_by("customer_id", day=pl.col("time").dt.date())
-        .agg(stands=occasion(bought.sum(), reversed_.sum(), net))
-        .filter("stands")
-        .select("customer_id", "day")
+        .agg(net=pl.col("amount").sum(), purchases=bought.sum(), returns=reversed_.sum())
+        .with_columns(stands=occasion(pl.col("purchases"), pl.col("returns"), pl.col("net")))
+        .select("customer_id", "day", "net", "stands")
     )
+
+
+def occasion_days(frame: pl.DataFrame, as_of: dt.date) -> pl.LazyFrame:
+    """Every occasion (definition D2) known before ``as_of``: ``customer_id``, ``day``."""
+    return money_days(frame, as_of).filter("stands").select("customer_id", "day")
 
 
 def gaps(days: pl.LazyFrame, as_of: dt.date) -> pl.DataFrame:

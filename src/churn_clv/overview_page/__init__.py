@@ -1,0 +1,73 @@
+"""The report and a customer's page as HTML that needs nothing else, and the report's tables as CSV beside it."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from churn_clv import disk, overview
+from churn_clv.errors import UserError
+from churn_clv.figures import DPI
+from churn_clv.overview_page._customer import render as render_customer
+from churn_clv.overview_page._page import render
+
+__all__ = ["check_place", "png", "render", "render_customer", "tables_folder", "write", "write_tables"]
+
+
+def check_place(path: Path) -> None:
+    """UserError for a place where no HTML file can go."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(f"--out {path}: expected a file that ends in .html.")
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder. Give a file in it, such as {path / 'report.html'}.")
+
+
+def png(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Each figure's PNG."""
+    out = {}
+    for name, figure in figures.items():
+        held = io.BytesIO()
+        figure.savefig(held, format="png", dpi=DPI)
+        out[name] = held.getvalue()
+    return out
+
+
+def write(html: str, path: Path) -> None:
+    """The file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk.written(path) as draft:
+        draft.write_text(html, encoding="utf-8")
+
+
+def tables_folder(path: Path) -> Path:
+    """The folder beside the page."""
+    return path.with_name(f"{path.stem}_tables")
+
+
+def write_tables(document: Mapping[str, Any], path: Path) -> list[Path]:
+    """The CSV files in ``tables_folder``, all or none; those of an earlier report that had more tables go."""
+    folder = tables_folder(path)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        names = []
+        for name, frame in overview.tables(document).items():
+            frame.write_csv(aside / f"{name}.csv")
+            names.append(f"{name}.csv")
+        aside.chmod(0o755)
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("*.csv"):
+            if old.name not in names:
+                old.unlink()
+        for name in names:
+            os.replace(aside / name, folder / name)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return [folder / name for name in names]
