@@ -81,7 +81,8 @@ def kills(path: Path, count: int, trials: int) -> None:
         seen = now
     assert len(seen) < trials, "the kills came too late to prove anything"
     last = started(path, trials)
-    assert last.wait(SECONDS * 3) == 0, last.stderr and last.stderr.read().decode()
+    said = last.communicate(timeout=SECONDS * 3)[1]
+    assert last.returncode == 0, said.decode()
     ended = kept(path)
     assert {k: ended.get(k) for k in seen} == seen
     assert len(ended) == trials

@@ -172,7 +172,10 @@ def bundle_of(settings: config.Config, version: str | None) -> Any:
     folder.check_owner(settings)
     sha = folder.current(settings.bundles_folder)
     if sha is None:
-        raise UserError(f"no bundle is published in {settings.bundles_folder}. Run `churn-clv train` first.")
+        raise UserError(
+            f"no bundle is published in {settings.bundles_folder}. Run `churn-clv train` first. If it ran and said "
+            f"'Not promoted', `churn-clv promote` judges its version again; score and whatif take --version, too."
+        )
     return load_bundle(settings.bundles_folder / sha)
 
 
