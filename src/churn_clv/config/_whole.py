@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from churn_clv.config._after import Ledger, Watch
+from churn_clv.config._after import Ledger, Loyalty, Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -35,7 +35,7 @@ from churn_clv.config._targets import CORE, Target, TargetName
 # The sections that change nothing of what is learnt.
 APART = {
     "out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments", "watch",
-    "ledger",
+    "ledger", "loyalty",
 }  # fmt: skip
 
 
@@ -61,6 +61,7 @@ class Config(Section):
     segments: Segments = Segments()
     watch: Watch = Watch()
     ledger: Ledger = Ledger()
+    loyalty: Loyalty = Loyalty()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
