@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from churn_clv.config._after import Case, Ledger, Loyalty, Survey, Watch
 from churn_clv.config._base import Section
 from churn_clv.config._kpis import KPIS, Aim, Cost, Kpis
 from churn_clv.config._refused import expected
@@ -77,6 +78,7 @@ __all__ = [
     "Booster",
     "Bound",
     "Bundle",
+    "Case",
     "Cells",
     "ClusterFeature",
     "Clusters",
@@ -91,7 +93,9 @@ __all__ = [
     "Group",
     "Identity",
     "Kpis",
+    "Ledger",
     "Lifecycle",
+    "Loyalty",
     "Mapping",
     "Models",
     "Multiply",
@@ -106,10 +110,12 @@ __all__ = [
     "Service",
     "Simulate",
     "Source",
+    "Survey",
     "Target",
     "Timeline",
     "Tracking",
     "ValueRisk",
+    "Watch",
     "When",
     "default_text",
     "expected",

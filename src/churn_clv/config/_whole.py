@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from churn_clv.config._after import Ledger, Watch
+from churn_clv.config._after import Ledger, Loyalty, Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._kpis import Kpis
 from churn_clv.config._sections import (
@@ -37,7 +37,7 @@ from churn_clv.config._targets import CORE, Target, TargetName
 # The sections that change nothing of what is learnt.
 APART = {
     "out", "tracking", "service", "simulate", "promotion", "grade", "backtest", "value", "clv", "segments", "watch",
-    "ledger", "actions", "kpis",
+    "ledger", "actions", "kpis", "loyalty",
 }  # fmt: skip
 
 
@@ -65,6 +65,7 @@ class Config(Section):
     watch: Watch = Watch()
     ledger: Ledger = Ledger()
     kpis: Kpis = Kpis()
+    loyalty: Loyalty = Loyalty()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
