@@ -30,7 +30,6 @@ OWNERS = {
         "figures",
         "forecast_figure",
         "overview_figure",
-        "overview_page",
         "portfolio_figure",
         "tuning",
     },
