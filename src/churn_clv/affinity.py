@@ -67,8 +67,8 @@ def _baskets(log: Log, end: dt.date, column: str) -> pl.DataFrame:
     seen = timeline.seen_before(log.frame, end).filter(pl.col("event_type") == "purchase")
     lines = seen.select("customer_id", day=pl.col("time").dt.date(), item=column).drop_nulls("item").unique()
     held = lines.join(timeline.occasion_days(log.frame, end), on=["customer_id", "day"], how="semi").collect()
-    common = held.group_by("item").agg(who=pl.col("customer_id").n_unique())
-    common = common.sort("who", "item", descending=[True, False]).head(MOST_ITEMS)
+    common = held.group_by("item").agg(who=pl.col("customer_id").n_unique(), occasions=pl.len())
+    common = common.sort("who", "occasions", "item", descending=[True, True, False]).head(MOST_ITEMS)
     held = held.join(common.select("item"), on="item", how="semi")
     if held["customer_id"].n_unique() > MOST_CUSTOMERS:
         who = held.select("customer_id").unique().sort(pl.col("customer_id").hash(7)).head(MOST_CUSTOMERS)

@@ -6,6 +6,7 @@ Darkness runs one way and every cell has its number; where two kinds stand side 
 from __future__ import annotations
 
 import datetime as dt
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from churn_clv.figures import BLUE, GREY, INK, ORANGE, _figure, _title
+from churn_clv.figures import BLUE, DPI, GREY, INK, ORANGE, _figure, _title
 
 Document = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -48,6 +49,16 @@ def draw(document: Document) -> dict[str, Figure]:
         out["reliability"] = reliability(document["reliability"])
     if document["affinity"].get("pairs"):
         out["affinity"] = affinity(document["affinity"])
+    return out
+
+
+def png(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Each figure as a PNG, to be put into a page."""
+    out = {}
+    for name, figure in figures.items():
+        held = io.BytesIO()
+        figure.savefig(held, format="png", dpi=DPI)
+        out[name] = held.getvalue()
     return out
 
 
@@ -272,7 +283,7 @@ def timeline(document: Document) -> Figure:
     """Orders as stems as high as their money, other events as marks in rows below."""
     figure = _figure(9.0, 4.2)
     axes = figure.subplots()
-    orders, rest = document["orders"], [s for s in document["steps"] if s["event_type"] not in ("purchase", "return")]
+    orders, rest = document["orders"], document["touches"]
     days = [_day(o["day"]) for o in orders]
     net = [float(o["net"]) for o in orders]
     top = max([*net, 1.0])
@@ -292,7 +303,7 @@ def timeline(document: Document) -> Figure:
     axes.set_ylabel(f"money of the order ({document['currency']})")
     axes.tick_params(axis="x", rotation=20)
     since = document["profile"].get("days_since_last_order")
-    _title(axes, "No order yet" if since is None else f"{len(orders):,} orders; the last {since:,} days ago")
+    _title(axes, "No order yet" if since is None else f"{len(orders):,} purchase days; days since the last: {since:,}")
     axes.legend(loc="upper left", frameon=False, ncols=3, fontsize=8)
     return figure
 
@@ -302,14 +313,16 @@ def scores(document: Document) -> Figure:
     rows = [r for r in document["scores_over_time"] if r["churn_probability"] is not None]
     figure = _figure(NARROW, 3.4)
     axes = figure.subplots()
-    axes.plot([_day(r["cutoff"]) for r in rows], [r["churn_probability"] for r in rows], "o-", color=BLUE)
+    days = [_day(r["cutoff"]) for r in rows]
+    axes.plot(days, [r["churn_probability"] for r in rows], "o-", color=BLUE)
     base = document["scores"].get("base_rate")
     if base is not None:
         axes.axhline(base, color=GREY, linestyle="--", label=f"everyone: {base:.0%}")
         axes.legend(frameon=False)
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.tick_params(axis="x", rotation=20)
+    few = days[:: -(-len(days) // 4)]
+    axes.set_xticks(few, [day.isoformat() for day in few])
     axes.set_ylabel("probability of lapse")
     change = rows[-1]["churn_probability"] - rows[0]["churn_probability"]
     _title(axes, f"Risk {'up' if change >= 0 else 'down'} by {abs(100 * change):.0f} points since {rows[0]['cutoff']}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from reported import base, drawn
 
-from churn_clv import overview_page
+from churn_clv import overview_figure, overview_page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((found for name in NAMES if (found := shutil.which(name))), "")
@@ -46,7 +46,7 @@ def browse(folder: Path, *options: str) -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
     document = base(folder)
-    overview_page.write(overview_page.render(document, overview_page.png(drawn(document))), folder / "report.html")
+    overview_page.write(overview_page.render(document, overview_figure.png(drawn(document))), folder / "report.html")
     return folder / "report.html"
 
 

@@ -151,6 +151,8 @@ def test_the_next_item_out_of_time() -> None:
     found = affinity.document(baskets(rows), day(200), 28)["next"]
     assert found["split"] == day(172).isoformat() and found["n"] == 40
     assert found["rules"]["popularity"]["hit"] == 0.3 and found["rules"]["own"]["hit"] == 1
+    many = [("a", 1, f"i{n:02d}") for n in range(70)] + [("a", 5, "z"), ("a", 9, "z")]
+    assert affinity.next_items(baskets(many), day(200), 28, "own")["items"][0][0] == "z"  # not cut off by its name
     told = affinity.next_items(baskets(rows), day(200), 28, "own")
     assert told.filter(pl.col("customer_id") == "c07")["items"][0][0] == "i7"
 

@@ -31,7 +31,6 @@ OWNERS = {
         "forecast_figure",
         "ledger_figure",
         "overview_figure",
-        "overview_page",
         "portfolio_figure",
         "tuning",
     },

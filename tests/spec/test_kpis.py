@@ -306,6 +306,14 @@ def test_the_section_is_no_part_of_the_recipe() -> None:
     assert settings().recipe_hash == settings(repeat_days=99, aims={"nps": {"target": 1}}).recipe_hash
 
 
+def test_a_period_before_the_log_has_no_numbers() -> None:
+    """The window before day 60 is day 50 to 59; the one before day 8 would begin on day -2."""
+    rows = {r["name"]: r for r in kpis.document(log(BUYERS), settings(), day(60), day(8), scores=scores())["rows"]}
+    for name, row in rows.items():
+        assert row["before"]["value"] is None, name
+    assert rows["revenue"]["value"] == 95 and "within or after" in rows["revenue"]["before"]["missing"]
+
+
 def test_the_dates_must_fit() -> None:
     with pytest.raises(UserError, match="after the log's end"):
         kpis.document(log(BUYERS), settings(), day(61))

@@ -266,7 +266,7 @@ def test_a_customers_page(place: Path) -> None:
     assert document["scores"]["churn_probability"] == row["churn_probability"]
     assert document["segments"]["lifecycle_stage"] == row["lifecycle_stage"]
     assert document["reasons"]["reasons"] and document["profile"]["orders"] == len(document["orders"])
-    html = overview_page.render_customer(document, overview_page.png(overview_figure.draw_customer(document)))
+    html = overview_page.render_customer(document, overview_figure.png(overview_figure.draw_customer(document)))
     said = text(html)
     for part in (who, f"{row['churn_probability']:.0%}", document["reasons"]["reasons"][0]["text"]):
         assert part in said
@@ -280,7 +280,7 @@ def test_pages_of_customers_with_little(place: Path) -> None:
     for reason in ("lapsed", "prospect"):
         who = scores.filter(pl.col("reason") == reason)["customer_id"][0]
         document = overview.customer(settings(place), own, log, who)
-        html = overview_page.render_customer(document, overview_page.png(overview_figure.draw_customer(document)))
+        html = overview_page.render_customer(document, overview_figure.png(overview_figure.draw_customer(document)))
         assert f"not eligible ({reason})" in text(html)
     with pytest.raises(UserError, match="not known"):
         overview.customer(settings(place), own, log, "nobody")

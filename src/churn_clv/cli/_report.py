@@ -71,7 +71,7 @@ def _report(
     if document["plan"]["missing"] is None:
         drawn["plan"] = actions_figure.draw(document["plan"])
     tables = overview_page.write_tables(document, file)
-    overview_page.write(overview_page.render(document, overview_page.png(drawn)), file)
+    overview_page.write(overview_page.render(document, overview_figure.png(drawn)), file)
     return document | {"page": str(file), "tables": [str(path) for path in tables]}
 
 
@@ -87,7 +87,7 @@ def _customer(
     log = events.read_log(settings)
     document = overview.customer(settings, bundle, log, who, when, actions, language)
     say("drawing")
-    drawn = overview_page.png(overview_figure.draw_customer(document))
+    drawn = overview_figure.png(overview_figure.draw_customer(document))
     overview_page.write(overview_page.render_customer(document, drawn), file)
     return document | {"page": str(file)}
 

@@ -28,13 +28,17 @@ TEST = (
 
 @dataclass(frozen=True)
 class Kpi:
-    """A KPI: its words, its unit, whether more of it is better (None: neither), and how it is counted."""
+    """A KPI: its words, its unit, whether more of it is better (None: neither), and how it is counted.
+
+    ``tested``: its change can be tested by itself. ``of_period``: it counts what happened in the period.
+    """
 
     title: str
     unit: str
     more_is_better: bool | None
     of: Callable[[Situation], Sample | Estimate | tuple[Estimate | None, str | None] | None]
     tested: bool = True
+    of_period: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ def known(settings: config.Config, tiers: tuple[str, ...] = ()) -> dict[str, Kpi
         "order_value": Kpi("Order value", MONEY, None, _plain(_money.order_value)),
         "revenue": Kpi("Revenue", MONEY, True, _plain(_money.revenue)),
         "margin": Kpi("Margin", MONEY, True, _plain(_money.margin), tested=False),
-        "clv": Kpi(f"CLV of {months} months, mean", MONEY, True, partial(_clv, None)),
-        **{f"clv:{t}": Kpi(f"CLV of {months} months, tier {t}", MONEY, True, partial(_clv, t)) for t in tiers},
+        "clv": Kpi(f"CLV of {months} months, mean", MONEY, True, partial(_clv, None), of_period=False),
+        **{f"clv:{t}": Kpi(f"CLV of {months} months, tier {t}", MONEY, True, partial(_clv, t), of_period=False)
+           for t in tiers},
         "cac": Kpi("Acquisition cost (CAC)", MONEY, False, partial(_cac, None)),
         **{f"cac:{s}": Kpi(f"Acquisition cost, {s}", MONEY, False, partial(_cac, s)) for s in _money.sources(settings)},
         "clv_to_cac": Kpi("Value / acquisition cost", TIMES, True,
@@ -147,6 +152,9 @@ def _counted(kpi: Kpi, situation: Situation) -> dict[str, Any]:
     out: dict[str, Any] = dict.fromkeys(("value", "low", "high", "n", "n_of", "note", "missing", "how", "estimate"))
     out["matured"] = True
     try:
+        if kpi.of_period and not situation.period.reaches(situation.period.start):
+            raise Missing(f"the log starts {situation.period.log.starts['purchase']}, within or after the period",
+                          "give a longer log, or take a later date")  # fmt: skip
         made = kpi.of(situation)
     except Missing as missing:
         return out | {"missing": missing.what, "how": missing.how, "matured": None}

@@ -22,7 +22,7 @@ from churn_clv import (
 )
 from churn_clv.errors import UserError
 
-REASONS, MOST_STEPS, MOST_TASTES = 5, 40, 5
+REASONS, MOST_STEPS, MOST_TASTES, MOST_TOUCHES = 5, 40, 5, 1_000
 TASTES = ("category", "product_id", "channel")
 SCORES = (
     "eligible", "reason", "churn_probability", "churn_band", "percentile_in_reference", "base_rate", "reliability",
@@ -54,6 +54,7 @@ def customer(
         "segments": {name: row[name] for name in segments.COLUMNS if name in row},
         "profile": _profile(past, days, cutoff, 10**log.rules.minor_units, log),
         "attributes": _attributes(log, who, cutoff), "steps": _steps(past, 10**log.rules.minor_units),
+        "touches": _touches(past),
         "orders": [{"day": day, "net": net / 10**log.rules.minor_units}
                    for day, net in days.filter("stands").select("day", "net").rows()],
         "tastes": _tastes(past), "scores_over_time": _over_time(settings, who, scores, cutoff),
@@ -96,6 +97,13 @@ def _steps(past: pl.DataFrame, scale: int) -> list[dict[str, Any]]:
         value=pl.col("value").drop_nulls().last() / 1000,
     )  # fmt: skip
     return told.sort("day", "event_type", descending=[True, False]).head(MOST_STEPS).to_dicts()
+
+
+def _touches(past: pl.DataFrame) -> list[dict[str, Any]]:
+    """Days with events other than purchases and returns, oldest first."""
+    other = past.filter(~pl.col("event_type").is_in(["purchase", "return"]))
+    days = other.select("event_type", day=pl.col("time").dt.date()).unique().sort("day", "event_type")
+    return days.tail(MOST_TOUCHES).to_dicts()
 
 
 def _tastes(past: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import tempfile
@@ -10,15 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from churn_clv import disk, overview
 from churn_clv.errors import UserError
-from churn_clv.figures import DPI
 from churn_clv.overview_page._customer import render as render_customer
 from churn_clv.overview_page._page import render
 
-__all__ = ["check_place", "png", "render", "render_customer", "tables_folder", "write", "write_tables"]
+__all__ = ["check_place", "render", "render_customer", "tables_folder", "write", "write_tables"]
 
 
 def check_place(path: Path) -> None:
@@ -27,16 +23,6 @@ def check_place(path: Path) -> None:
         raise UserError(f"--out {path}: expected a file that ends in .html.")
     if path.is_dir():
         raise UserError(f"--out {path} is a folder. Give a file in it, such as {path / 'report.html'}.")
-
-
-def png(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Each figure's PNG."""
-    out = {}
-    for name, figure in figures.items():
-        held = io.BytesIO()
-        figure.savefig(held, format="png", dpi=DPI)
-        out[name] = held.getvalue()
-    return out
 
 
 def write(html: str, path: Path) -> None:

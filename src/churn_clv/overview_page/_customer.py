@@ -64,7 +64,8 @@ def _plain(value: object) -> str:
 def _timeline(document: Document, pictures: Mapping[str, bytes]) -> str:
     since = document["profile"].get("days_since_last_order")
     usual = document["profile"].get("usual_gap_days")
-    says = "No order so far." if since is None else f"The last order was {since:,} days ago"
+    ago = "1 day" if since == 1 else f"{since} days"
+    says = "No order so far." if since is None else f"The last order was {ago} ago"
     if since is not None:
         says += f"; usually {usual:,.0f} days pass between two." if usual is not None else "; it was the only one."
     out = picture("Orders and other events over time", pictures["timeline"], True) if "timeline" in pictures else ""
