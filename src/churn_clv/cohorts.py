@@ -15,12 +15,13 @@ LEAST_DAYS = 120
 DAY = dt.timedelta(days=1)
 
 
-def document(log: Log, end: dt.date) -> dict[str, Any]:
+def document(log: Log, end: dt.date, active_days: int) -> dict[str, Any]:
     """``unit`` (month or week), ``ages``, and per cohort ``cohort``, ``n``, ``censored``, ``retention``, ``revenue``.
 
     Age 0 is the unit of the first purchase itself. Retention: the share with a purchase day in that unit. Revenue: net
     money in it per customer of the cohort, major units (null without amounts). A unit that is not over by ``end`` is
-    null, never 0. ``censored``: some of its first purchases may be those of customers of before the log's start.
+    null, never 0. ``censored``: some of its first purchases may be those of customers of before the log's start, for
+    they lie within the usual gap of it (at most ``active_days``).
     """
     monthly = (end - log.starts["purchase"]).days >= LEAST_DAYS
     unit = _month if monthly else _week
@@ -35,7 +36,7 @@ def document(log: Log, end: dt.date) -> dict[str, Any]:
     )
     known = {(c, a): (back, net) for c, a, back, net in cells.rows()}
     money, scale = "amount" in log.columns, 10**log.rules.minor_units
-    new_from = log.starts["purchase"] + kpis.usual_gap(log) * DAY
+    new_from = log.starts["purchase"] + kpis.usual_gap(log, active_days) * DAY
     out = []
     for cohort, n, _ in sizes.filter(pl.col("cohort") < complete).rows():
         cell = [known.get((cohort, age), (0, 0)) for age in range(complete - cohort)]

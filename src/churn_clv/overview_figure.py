@@ -165,9 +165,10 @@ def steps(journey: Document) -> Figure:
                   label="before lapsing" if name == "lapse" else "before buying again")  # fmt: skip
         for place, share in zip(at, value, strict=True):
             below = name == "repeat"
-            axes.annotate(f"{share:.1%}", (share, place), (0, -9 if below else 7), textcoords="offset points",
-                          ha="left" if share < 0.02 else "center", va="top" if below else "bottom",
-                          fontsize=8)  # fmt: skip
+            edge = share < 0.02
+            axes.annotate(f"{share:.1%}", (share, place), (6 if edge else 0, -9 if below else 7), fontsize=8,
+                          textcoords="offset points", ha="left" if edge else "center",
+                          va="top" if below else "bottom")  # fmt: skip
     axes.set_yticks(range(len(rows)), [_words(r["event_type"]) for r in rows])
     axes.set_ylim(len(rows) - 0.35, -0.75)
     axes.set_xlim(0, 1.1 * max(0.01, *(r[k] or 0.0 for r in rows for k in ("lapse_high", "repeat_high"))))

@@ -27,10 +27,11 @@ def test_cohorts_by_month() -> None:
         ("c", 62, 7),
         ("d", 125, 1),
     ]
-    found = cohorts.document(log(rows, 130), day(130))
+    found = cohorts.document(log(rows, 130), day(130), 20)
     assert (found["unit"], found["ages"], found["currency"]) == ("month", 4, "USD")
     first, second = found["cohorts"]
-    assert (first["cohort"], first["n"]) == ("2024-01", 2)
+    assert (first["cohort"], first["n"], first["censored"], second["censored"]) == ("2024-01", 2, True, False)
+    assert found["new_from"] == "2024-01-21"  # 20 days after the start: gaps last longer, but nobody is active then
     assert first["retention"] == [1, 0.5, 0, 0.5]
     assert first["revenue"] == [25, 8, 0, 15]
     assert (second["cohort"], second["n"], second["retention"]) == ("2024-03", 1, [1, 0, None, None])
@@ -42,11 +43,11 @@ def test_cohorts_by_month() -> None:
 
 def test_a_short_log_has_weeks_from_monday_on() -> None:
     rows = [("a", 6, 1), ("a", 7, 1), ("b", 7, 1), ("b", 27, 1)]  # Sunday of week 0, Monday of week 1
-    found = cohorts.document(log(rows, 28), day(28))
+    found = cohorts.document(log(rows, 28), day(28), 20)
     assert [(c["cohort"], c["retention"]) for c in found["cohorts"]] == [
         ("2024-01-01", [1, 1, 0, 0]), ("2024-01-08", [1, 0, 1, None]),
     ]  # fmt: skip
-    assert cohorts.document(log(rows, 28), day(27))["cohorts"][0]["retention"] == [
+    assert cohorts.document(log(rows, 28), day(27), 20)["cohorts"][0]["retention"] == [
         1,
         1,
         0,
@@ -54,9 +55,9 @@ def test_a_short_log_has_weeks_from_monday_on() -> None:
 
 
 def test_cohorts_without_money_or_without_a_whole_unit() -> None:
-    found = cohorts.document(log([("a", 1, None), ("a", 9, None)], 20), day(20))
+    found = cohorts.document(log([("a", 1, None), ("a", 9, None)], 20), day(20), 20)
     assert found["money"] is False and found["cohorts"][0]["revenue"] == [None, None]
-    assert cohorts.document(log([("a", 1, 1)], 3), day(3))["cohorts"] == []
+    assert cohorts.document(log([("a", 1, 1)], 3), day(3), 20)["cohorts"] == []
 
 
 # --- journey ----------------------------------------------------------------------------------------

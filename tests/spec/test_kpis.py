@@ -95,6 +95,15 @@ def test_first_purchases_near_the_logs_start_are_not_first() -> None:
     assert "starts" in missing("retention", start=19)
 
 
+def test_who_is_new_as_far_as_the_log_can_tell() -> None:
+    """Most never come back: new is who was not seen for the 20 days of activity. Where all come weekly, for 7."""
+    rows = [("a", when, 1) for when in range(0, 60, 7)] + [(f"b{n}", 2 * n, 1) for n in range(9)]
+    own = settings()
+    assert kpis.period(log(rows), own, day(50), day(60)).new_from == day(20)
+    weekly = [(f"c{n}", when, 1) for n in range(5) for when in range(n, 60, 7)]
+    assert kpis.period(log(weekly), own, day(50), day(60)).new_from == day(7)
+
+
 def test_conversion() -> None:
     """Seen on days 40 to 49: one buys after 8 days, one after 10, one after 11, one never; a buyer is no prospect."""
     rows = [

@@ -235,9 +235,14 @@ def test_a_watch_list_that_was_made_is_shown(place: Path) -> None:
         "theme": "rhythm", "changed": "opens 6 to 0",
         "reasons": [{"text": "no order for 74 days", "direction": "raises"}],
     }  # fmt: skip
-    document = base(place) | {"watch": {"missing": None, "how": None, "customers": [row]}}
+    document = base(place) | {"watch": {"missing": None, "how": None, "customers": [row], "record": {
+        "why": None, "cutoffs": [{"cutoff": "2024-05-06"}],
+        "lists": {"watch": {"precision": 0.52, "value_caught": 0.088},
+                  "recency": {"precision": 0.5, "value_caught": None}},
+    }}}  # fmt: skip
     said = text(page(document))
-    for part in ("c1", "12.50", "61%", "2024-05-01", "rhythm", "opens 6 to 0", "no order for 74 days"):
+    for part in ("c1", "12.50", "61%", "2024-05-01", "rhythm", "opens 6 to 0", "no order for 74 days",
+                 "at 2024-05-06", "52.0%", "8.8%", "the longest silent"):  # fmt: skip
         assert part in said
 
 

@@ -77,13 +77,16 @@ def period(log: Log, settings: config.Config, start: dt.date, end: dt.date, gap:
     scale = 10**log.rules.minor_units
     days = timeline.money_days(log.frame, end).with_columns(net=pl.col("net") / scale).sort("customer_id", "day")
     events = timeline.seen_before(log.frame, end).with_columns(day=pl.col("time").dt.date()).collect()
-    new_from = log.starts["purchase"] + (usual_gap(log) if gap is None else gap) * DAY
+    new_from = log.starts["purchase"] + (gap or usual_gap(log, settings.population.active_within_days)) * DAY
     return Period(log, settings, start, end, new_from, days.collect(), events)
 
 
-def usual_gap(log: Log) -> int:
-    """Days within which 90% of the gaps end, of the whole log: so that all periods mean the same by "new"."""
-    return timeline.gap_quantile(log.frame, log.ends)
+def usual_gap(log: Log, active_days: int) -> int:
+    """Days within which 90% of the gaps end, at most ``active_days``: who was silent for longer counts as new.
+
+    Of the whole log, so that all periods mean the same by it.
+    """
+    return min(active_days, timeline.gap_quantile(log.frame, log.ends))
 
 
 def within(first: dt.date, end: dt.date, column: str = "day") -> pl.Expr:

@@ -71,7 +71,7 @@ def run(
         "kpis": kpis.document(log, settings, cutoff, against, scores=_valued(after, scores),
                               scores_before=None if earlier is None else _valued(earlier, before),
                               measured=given.get("measured")),
-        "cohorts": _cohorts(known, cutoff),
+        "cohorts": _cohorts(known, cutoff, active),
         "segments": _try(lambda: _segments(own, log, after, earlier, cutoff, against)),
         "journey": journey.document(known, cutoff, active, own.horizon_days),
         "affinity": affinity.document(known, cutoff, settings.kpis.affinity_days),
@@ -137,8 +137,8 @@ def _valued(people: pl.DataFrame, scores: Any) -> pl.DataFrame:
     return people.select("customer_id", "value_tier", "clv").with_columns(total_value=scores["total_value"])
 
 
-def _cohorts(log: events.Log, cutoff: dt.date) -> Document:
-    found = cohorts.document(log, cutoff)
+def _cohorts(log: events.Log, cutoff: dt.date, active_days: int) -> Document:
+    found = cohorts.document(log, cutoff, active_days)
     if found["cohorts"]:
         return found
     return found | _missing(f"no {found['unit']} of first purchases is over", "give a longer log")

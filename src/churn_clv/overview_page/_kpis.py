@@ -27,7 +27,8 @@ def kpis_section(document: Document, pictures: Mapping[str, bytes]) -> str:
     out += table(heads, [_row(row) for row in counted], text=(0, 3)) if counted else ""
     out += _aims(found["rows"])
     notes = "".join(f"<li>{escape(_note(row))}</li>" for row in counted if row["n_of"] or row["note"])
-    out += paragraph(found["test"], "small") + (f'<ul class="small">{notes}</ul>' if notes else "")
+    star = "* predicted, so it has not matured. " if any(row["matured"] is False for row in counted) else ""
+    out += paragraph(star + found["test"], "small") + (f'<ul class="small">{notes}</ul>' if notes else "")
     gone = [row for row in found["rows"] if row["value"] is None]
     if gone:
         out += "<h3>Not counted, and why</h3>"

@@ -201,13 +201,29 @@ def _watch(document: Document, _: Shown) -> str:
     if not rows:
         return _tables(found)
     out = paragraph(f"The customers with most value at risk, as `churn-clv watch` lists them; the first {len(rows)}.")
+    out += _record(found.get("record") or {})
     return out + table(
-        ("customer", "at risk", "risk", "on the list", "theme", "why", "what changed"),
+        ("customer", "at risk", "risk", "listed since", "theme", "why", "what changed"),
         [(str(r["customer_id"]), money(r.get("value_at_risk")), share(r.get("churn_probability"), 0),
           str(r.get("since") or r.get("alert") or NONE), str(r.get("theme") or NONE), _why(r),
           str(r.get("changed") or NONE)) for r in rows],
         text=(0, 3, 4, 5, 6), wrapped=(5, 6),
     )  # fmt: skip
+
+
+LISTS = {"watch": "such a list", "risk": "the likeliest to lapse", "recency": "the longest silent", "random": "chance"}
+
+
+def _record(record: Document) -> str:
+    """How often such a list was right, as far as it was measured."""
+    if record.get("why"):
+        return paragraph(f"Its own record is not measured: {record['why']}.", "small")
+    lists = record.get("lists") or {}
+    rows = [(LISTS.get(name, words(name)), share(one.get("precision")), share(one.get("value_caught")))
+            for name, one in lists.items()]  # fmt: skip
+    days = ", ".join(str(one["cutoff"]) for one in record.get("cutoffs", ()))
+    heads = (f"as many named at {days} by", "of them lapsed", "of the value that lapsed")
+    return table(heads, rows) if rows else ""
 
 
 def _why(row: Document) -> str:
