@@ -23,7 +23,7 @@ def base(out: Path) -> dict[str, Any]:
         "costs": [{"kind": "acquisition", "first": "2024-01-01", "last": "2024-06-30", "amount": 500}],
         "aims": {"retention": {"target": 0.9, "owner": "Ann <b>", "due": "2024-12-31"}},
     })  # fmt: skip
-    return overview.run(own, segmented.served(), segmented.log(), given={"measured": {"campaigns": []}})
+    return overview.run(own, segmented.served(), segmented.log(), measured={"campaigns": []})
 
 
 def drawn(document: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 import segmented
+import shop
 import tiny
 from reported import base, drawn, settings
 from typer.testing import CliRunner
@@ -26,6 +27,7 @@ from churn_clv import (
     cli,
     config,
     events,
+    ledger,
     overview,
     overview_figure,
     overview_page,
@@ -61,7 +63,7 @@ def test_every_section_is_there_or_says_what_is_missing(place: Path) -> None:
     for name in overview.SECTIONS:
         assert (document[name]["missing"] is None) == (document[name]["how"] is None), name
     gone = {name for name in overview.SECTIONS if document[name]["missing"] is not None}
-    assert gone == {"realised", "watch", "loyalty", "ledger"}
+    assert gone == {"realised", "ledger"}
     json.dumps(document, allow_nan=False)
 
 
@@ -313,3 +315,30 @@ def test_the_command(tmp_path: Path) -> None:
     assert one.exit_code == 0 and "Customer c001" in file.with_name("c.html").read_text()
     refused = runner.invoke(cli.app, ["report", str(overlay), "--out", str(tmp_path / "x.pdf")])
     assert isinstance(refused.exception, UserError) and "ends in .html" in str(refused.exception)
+
+
+# --- what other commands tell -----------------------------------------------------------------------
+def test_ledger_and_loyalty_are_the_commands_own(tmp_path: Path) -> None:
+    """A scoring whose window has closed: the ledger's numbers as rows, the alarm as a sentence; nothing from later."""
+    targets = {
+        "churned": {"events": {"is_in": ["purchase"]}, "measure": "absent"},
+        "spend": {"events": {"is_in": ["purchase", "return"]}, "measure": "amount", "at_least": 0},
+    }
+    own, log = shop.settings(tmp_path, targets=targets), segmented.log()
+    early = END - HORIZON
+    shop.score(own, segmented.served(), table=False, cutoff=early)
+    document = overview.run(own, segmented.served(), log)
+    expected = ledger.run(own, log, playbook.load_actions(), [])["scorings"][0]
+    found = document["ledger"]
+    assert found["missing"] is None and "no alarm is possible yet" in found["sentences"][0]
+    (row,) = found["tables"][0]["rows"]
+    assert row["cutoff"] == early.isoformat() and row["in_sample"] and row["customers"] == expected["customers"]
+    assert row["lapse_realised"] == expected["lapse"]["realised"] and row["low"] <= row["lapse_realised"] <= row["high"]
+    assert found["tables"][1]["rows"] == []
+    shown = text(page(document))
+    assert "Scorings against what came" in shown and f"{row['lapse_predicted']:,.4g}" in shown
+    assert len(document["watch"]["customers"]) > 10
+    assert document["loyalty"]["tables"][0]["rows"][0]["quintile"] == 1
+    then = overview.run(own, segmented.served(), log, early)
+    assert then["ledger"]["missing"] and {c["cutoff"] for c in then["watch"]["customers"]} == {early.isoformat()}
+    assert then["loyalty"]["cutoff"] == early.isoformat()

@@ -15,12 +15,9 @@ from churn_clv.cli import _show
 from churn_clv.cli._act import Files, _actions
 from churn_clv.cli._score import bundle_of
 from churn_clv.cli._show import out
+from churn_clv.cli._watch import judged_of, past_of
 from churn_clv.cli._work import Configs, Json, timed
 from churn_clv.errors import UserError
-
-# Documents that other commands leave, by section: files under `out`.
-LEFT = {"watch": "watch/{dataset}/cutoff={cutoff}/watch.json", "ledger": "ledger/{dataset}/ledger.json",
-        "loyalty": "loyalty/{dataset}/loyalty.json", "measured": "actions/{dataset}/measured.json"}  # fmt: skip
 
 
 def report(
@@ -61,9 +58,10 @@ def _report(
     bundle = bundle_of(settings, version)
     say("reading the log")
     log = events.read_log(settings)
-    given = _given(settings, (when or log.ends).isoformat())
-    document = overview.run(settings, bundle, log, when, since, book=actions, shipped=shipped,
-                            judged=_judged(settings, bundle), given=given, say=say)  # fmt: skip
+    stored, _ = judged_of(settings, bundle)
+    past, _ = past_of(settings, bundle, log)
+    document = overview.run(settings, bundle, log, when, since, book=actions, shipped=shipped, judged=stored, past=past,
+                            measured=_measured(settings), say=say)  # fmt: skip
     say("drawing")
     drawn = overview_figure.draw(document)
     if document["segments"]["missing"] is None:
@@ -92,33 +90,17 @@ def _customer(
     return document | {"page": str(file)}
 
 
-def _given(settings: config.Config, cutoff: str) -> dict[str, dict[str, Any]]:
-    """What other commands left; UserError for a damaged file."""
-    found = {}
-    for name, place in LEFT.items():
-        path = Path(settings.out) / place.format(dataset=settings.dataset, cutoff=cutoff)
-        if not path.is_file():
-            continue
-        try:
-            found[name] = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError):
-            raise UserError(f"{path} is damaged. Make it again, or remove it.") from None
-    return found
+def _measured(settings: config.Config) -> dict[str, Any] | None:
+    """What ``churn-clv measure`` wrote, if it has; UserError for a damaged file."""
+    from churn_clv import actions
 
-
-def _judged(settings: config.Config, bundle: Any) -> Any:
-    """The out-of-time predictions of the run that made the bundle; None where no store knows them."""
-    try:
-        from churn_clv import tracking
-    except ImportError:
-        return None
-    if not tracking.made_already(settings):
+    path = actions.overlay_file(settings).with_suffix(".json")
+    if not path.is_file():
         return None
     try:
-        run = tracking.find(settings, tracking.CHAMPION)
-    except (UserError, *tracking.STORE_ERRORS):
-        return None
-    return run.oot if run.tags.get("bundle_sha256") == bundle.version else None
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise UserError(f"{path} is damaged. Make it again (`churn-clv measure`), or remove it.") from None
 
 
 # --- how it is shown ---------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ def _watch(
     say("reading the log")
     log = events.read_log(settings)
     scores, source = scores_at_end(settings, log, say, bundle)
-    past, said = _past(settings, bundle, log)
+    past, said = past_of(settings, bundle, log)
     frame, document = room.run(settings, bundle, log, scores, past, capacity, language, say)
     document["notes"] += said
     folder = room.list_folder(settings, log.ends)
@@ -53,19 +53,19 @@ def _watch(
     return document
 
 
-def _past(settings: config.Config, bundle: Any, log: Any) -> tuple[list[Any], list[str]]:
+def past_of(settings: config.Config, bundle: Any, log: Any) -> tuple[list[Any], list[str]]:
     """Out-of-sample scores of the past, by cutoff: stored scorings, else what the champion was judged on."""
     from churn_clv import forgotten
     from churn_clv import watch as room
 
-    stored, said = _judged(settings, bundle)
+    stored, said = judged_of(settings, bundle)
     ids = forgotten.without(settings)(log.frame.select("customer_id"))["customer_id"]
     judged = room.of_predictions(settings, stored, ids) if stored is not None else []
     scored = room.of_scorings(settings, bundle.horizon_days, log.ends)
     return list({e.cutoff: e for e in (*judged, *scored)}.values()), said
 
 
-def _judged(settings: config.Config, bundle: Any) -> tuple[Any, list[str]]:
+def judged_of(settings: config.Config, bundle: Any) -> tuple[Any, list[str]]:
     """The out-of-time predictions of the run that made the bundle, or None and why there are none."""
     try:
         from churn_clv import tracking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -24,9 +24,11 @@ from churn_clv import (
     pseudonym,
     scoring,
     timeline,
+    watch,
 )
 from churn_clv.errors import UserError
 from churn_clv.overview._drivers import drivers
+from churn_clv.overview._others import loyal, promised, watched
 from churn_clv.overview._realised import of_judged, realised
 
 Say = Callable[[str], None]
@@ -35,26 +37,21 @@ SECTIONS = (
     "kpis", "cohorts", "segments", "journey", "drivers", "realised", "reliability", "watch", "plan", "loyalty",
     "affinity", "ledger",
 )  # fmt: skip
-# What other commands write, and how to have it written.
-HOOKS = {
-    "watch": "run `churn-clv watch` at this cutoff",
-    "loyalty": "map loyalty events, and a comparison to set their effect against",
-    "ledger": "run `churn-clv ledger` once a scoring's window has closed",
-}
 
 
 def run(
     settings: config.Config, own: bundle.Bundle, log: events.Log, cutoff: dt.date | None = None,
     against: dt.date | None = None, *, book: playbook.Actions | None = None, shipped: bool = True,
-    judged: pl.DataFrame | None = None, given: Mapping[str, Document] | None = None, say: Say = lambda _: None,
+    judged: pl.DataFrame | None = None, past: Sequence[watch.Earlier] = (), measured: Document | None = None,
+    say: Say = lambda _: None,
 ) -> Document:  # fmt: skip
     """The document: ``SECTIONS``, each with ``missing`` and ``how`` (null where it is there), and who, when, by what.
 
     ``book``: default the shipped actions, with the config's files on top. ``judged``: the out-of-time predictions that
-    the model was judged on. ``given``: documents of sections that others make (``watch``, ``loyalty``, ``ledger``,
-    ``measured``). Raises UserError for dates that do not fit the log.
+    the model was judged on; ``past``: out-of-sample scores for the record of the watch list; ``measured``: what
+    ``churn-clv measure`` wrote. Raises UserError for dates that do not fit the log.
     """
-    given, cutoff = given or {}, cutoff or log.ends
+    cutoff, book = cutoff or log.ends, book or _own(settings)
     window = settings.kpis.window_days or settings.timeline.horizon_days
     against = against or cutoff - dt.timedelta(days=window)
     check(log, cutoff, against)
@@ -70,7 +67,7 @@ def run(
     made: Document = {
         "kpis": kpis.document(log, settings, cutoff, against, scores=_valued(after, scores),
                               scores_before=None if earlier is None else _valued(earlier, before),
-                              measured=given.get("measured")),
+                              measured=measured),
         "cohorts": _cohorts(known, cutoff, active),
         "segments": _try(lambda: _segments(own, log, after, earlier, cutoff, against)),
         "journey": journey.document(known, cutoff, active, own.horizon_days),
@@ -81,9 +78,11 @@ def run(
     made["realised"] = realised(settings, log, own.horizon_days)
     made["reliability"] = of_judged(own, judged, scores)
     say("planning")
-    made["plan"] = _try(lambda: _plan(settings, book or _own(settings), known, scores, shipped=shipped))
-    for name, how in HOOKS.items():
-        made[name] = dict(given[name]) if name in given else _missing(f"there is no {name} document", how)
+    made["plan"] = _try(lambda: _plan(settings, book, known, scores, shipped=shipped))
+    say("listing who leaves, and who waits")
+    made["watch"] = _try(lambda: watched(settings, own, known, scores, past))
+    made["loyalty"] = _try(lambda: loyal(settings, known, scores))
+    made["ledger"] = _try(lambda: promised(settings, known, book))
     head = {
         "dataset": settings.dataset, "cutoff": cutoff.isoformat(), "against": against.isoformat(),
         "log_from": log.starts["purchase"].isoformat(), "log_until": log.ends.isoformat(),
