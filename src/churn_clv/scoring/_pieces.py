@@ -1,7 +1,8 @@
 """A log in pieces of whole customers, on disk, so that no more than one piece is ever in memory.
 
-Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is in
-the log's total order, and named by its content: a piece scored before is known again, also after a kill.
+Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is
+named by its content, whatever the order of its rows, which no score depends on: a piece scored before is known again,
+also after a kill.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Piece:
     events: int
 
     def frame(self) -> pl.DataFrame:
-        """Its events in LOG_SCHEMA, in total order."""
+        """Its events in LOG_SCHEMA, in no order that means anything."""
         return _full(pl.scan_ipc(self.path).collect())
 
 
@@ -56,7 +57,7 @@ def gather(
     last: dt.datetime | None = None
     for place in range(number):
         say(f"sorting the log: {place + 1:,} of {number:,} pieces")
-        piece, latest = _sorted(place, spilled, folder, without)
+        piece, latest = _cut(place, spilled, folder, without, alone=number == 1)
         pieces.append(piece)
         last = max(filter(None, (last, latest)), default=None)
     for path, _ in spilled:
@@ -92,19 +93,32 @@ def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
     return out
 
 
-def _sorted(place: int, spilled: Spilled, folder: Path, without: Without) -> tuple[Piece, dt.datetime | None]:
-    """One piece in the log's total order, written down, and the time of its last event."""
+def _cut(
+    place: int, spilled: Spilled, folder: Path, without: Without, alone: bool
+) -> tuple[Piece, dt.datetime | None]:  # fmt: skip
+    """One piece, written down, and the time of its last event; ``alone``: it is the whole log."""
     found = [_part(path, int(begins[place]), int(begins[place + 1])) for path, begins in spilled]
-    frame = pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA)
-    frame, _ = events.without_repeats(arrange(_full(frame)))
+    frame = _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
+    if alone or frame["event_id"].count():  # which of two with one id comes first is told by the total order
+        frame, _ = events.without_repeats(arrange(frame))
     last = frame["time"].max()
     frame = without(frame)
     path = folder / f"piece-{place:05d}.arrow"
     frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
         path
     )
-    customers = frame["customer_id"].n_unique()
-    return Piece(path, events.fingerprint(frame), customers, frame.height), last  # type: ignore[return-value]
+    content = events.fingerprint(frame) if alone else _content(frame)
+    return Piece(path, content, frame["customer_id"].n_unique(), frame.height), last  # type: ignore[return-value]
+
+
+def _content(frame: pl.DataFrame) -> str:
+    """Sixteen hexadecimal digits that say whether two pieces hold the same rows, in whatever order.
+
+    Of sums of the rows' hashes: no order matters, and nothing is sorted. Another Polars may hash otherwise; then a
+    piece is scored again.
+    """
+    sums = [int(frame.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2)]
+    return hashlib.sha256(f"{frame.height} rows {sums}".encode()).hexdigest()[:16]
 
 
 def _part(path: Path, start: int, end: int) -> pl.DataFrame:
