@@ -141,7 +141,11 @@ def test_few_and_many_are_one_matrix(monkeypatch: pytest.MonkeyPatch, cutoffs: i
     assert (pairs["customer_id"].n_unique() == pairs.height) == (cutoffs == 1)
     few = features.build(timeline.Past(frame, pairs), terms)
     monkeypatch.setattr(_cuts, "FEW", 0)
-    past = timeline.Past(frame, pairs)
-    assert not past.few
-    assert features.build(past, terms).equals(few)
+    for most in (_cuts.MANY, 0):  # what is asked again is kept in memory, or made again
+        monkeypatch.setattr(_cuts, "MANY", most)
+        past = timeline.Past(frame, pairs)
+        assert not past.few and past.known() is past
+        assert features.build(past, terms).equals(few)
+        some = past.among(past.pairs["row"].gather_every(3))
+        assert features.build(some, terms).equals(few.gather_every(3))
     assert few.null_count().sum_horizontal()[0] > 0

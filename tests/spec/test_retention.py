@@ -12,7 +12,7 @@ import sim
 
 from churn_clv import config, events, retention, timeline
 from churn_clv.models import btyd
-from churn_clv.models.retention import Retention, active_probability, days_of, strata_of, values
+from churn_clv.models.retention import Retention, active_probability, days_of, kinds, strata_of, values
 
 DAY = dt.timedelta(days=1)
 CURVE = Retention(
@@ -49,15 +49,15 @@ def test_months_have_their_real_length(cutoff: str, months: int, days: int) -> N
 def test_values_row_by_row() -> None:
     cutoffs = [dt.date(2024, 1, 1), dt.date(2023, 12, 1), dt.date(2024, 1, 1)]
     first = np.array([10.0, 2.0, np.nan])
-    found, beyond = values(CURVE, ["4+", "lapsed", "4+"], cutoffs, first, 2, 0.0)
+    found, beyond = values(CURVE, kinds(["4+", "lapsed", "4+"], cutoffs), first, 2, 0.0)
     assert found[:2] == pytest.approx([10 * 1.8, 2 * (31 + 31) / 30]) and np.isnan(found[2])
     assert beyond[:2] == pytest.approx([0.0, 2 / 62]) and np.isnan(beyond[2])
-    alone, _ = values(CURVE, ["4+"], cutoffs[:1], first[:1], 2, 0.0)
+    alone, _ = values(CURVE, kinds(["4+"], cutoffs[:1]), first[:1], 2, 0.0)
     assert alone[0] == found[0]
 
 
 def test_a_kind_without_a_curve_has_no_value() -> None:
-    found, beyond = values(CURVE, ["history_too_short"], [dt.date(2024, 1, 1)], np.array([3.0]), 2, 0.0)
+    found, beyond = values(CURVE, kinds(["history_too_short"], [dt.date(2024, 1, 1)]), np.array([3.0]), 2, 0.0)
     assert np.isnan(found).all() and np.isnan(beyond).all()
     assert strata_of(["lapsed", None, None], [9, 0, 3]) == ["lapsed", "1", "2-3"]
 
@@ -66,7 +66,8 @@ def test_the_chance_to_be_active_by_hand() -> None:
     """P(active) .8; the window that ends after 31 days lies 1/30 of the way from the first to the second."""
     cutoff = dt.date(2024, 1, 1)
     found = {
-        m: active_probability(CURVE, ["4+", "lapsed"], [cutoff] * 2, np.array([0.8, 0.8]), m) for m in (1, 2, 3, 12)
+        m: active_probability(CURVE, kinds(["4+", "lapsed"], [cutoff] * 2), np.array([0.8, 0.8]), m)
+        for m in (1, 2, 3, 12)
     }
     assert found[1][0] == pytest.approx(0.8 * (1 - 0.1 / 30))
     assert found[2][0] == pytest.approx(0.8 * 0.9) and days_of(2, cutoff) == 60

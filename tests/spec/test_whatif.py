@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from churn_clv import bundle, cli, config, events, publish, scoring, training, whatif
 from churn_clv.errors import UserError
 from churn_clv.models.predict import SPEND_IF_ACTIVE
-from churn_clv.models.retention import Retention, values
+from churn_clv.models.retention import Retention, kinds, values
 from churn_clv.simulate import simulate
 
 CUTOFF = dt.date(2024, 1, 1)
@@ -143,7 +143,9 @@ def test_lapse_is_what_a_two_part_model_gives_at_a_lower_risk() -> None:
     strata = [{"low": "1", "medium": "2-3", "high": "4+"}[r] for r in scores["reliability"]]
     lower, margin = np.clip(risk - 0.01, 0, None), own.config.value.margin_share
     worth = [
-        math.fsum(values(tiny.RETENTION, strata, [log.ends] * len(strata), margin * (1 - p) * if_active, 24, 0.1)[0])
+        math.fsum(
+            values(tiny.RETENTION, kinds(strata, [log.ends] * len(strata)), margin * (1 - p) * if_active, 24, 0.1)[0]
+        )
         for p in (risk, lower)
     ]
     assert added(whatif.run(own, log), "lapse")["change"] == pytest.approx(worth[1] - worth[0], rel=1e-9)

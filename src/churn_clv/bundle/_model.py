@@ -203,7 +203,7 @@ class Bundle:
         for those few whose coming days would have to be scored to know.
         """
         asked = rows["eligible"].to_numpy()
-        values = self.values(rows)[asked]
+        values = self.values(rows if asked.all() else rows.filter("eligible"))
         out = with_series(rows[list(matrix.KEYS)], self._numbers(values, asked))
         out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
         out = with_series(out, self._targets(rows) | {VALID: self._ageing.column(rows, out, values, frame)})

@@ -123,7 +123,8 @@ class Ageing:
 
     def _searched(self, frame: pl.DataFrame, scored: pl.DataFrame, cutoff: dt.date) -> list[int]:
         """The first day (since 1970) on which each customer's score differs; at the latest the customer lapses."""
-        past = timeline.seen_before(frame, cutoff).collect()
+        own = frame.filter(pl.col("customer_id").is_in(scored["customer_id"].implode()))
+        past = timeline.seen_before(own, cutoff).collect()
         names = list(numbers_of(scored))
         now = dict(zip(scored["customer_id"], _bits(scored, names), strict=True))
         found: dict[str, int] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from churn_clv import config
 from churn_clv.models.predict import Floats
-from churn_clv.models.retention import Retention, active_probability, strata_of, values
+from churn_clv.models.retention import Kinds, Retention, active_probability, kinds, strata_of, values
 from churn_clv.models.silence import Silence
 
 if TYPE_CHECKING:
@@ -54,14 +53,15 @@ def beyond(
     found: dict[str, Floats] = {}
     if own is not None and rows.height and ORDERS in rows.columns:
         orders = np.nan_to_num(_floats(rows[ORDERS]), nan=0.0)
-        strata, cutoffs = strata_of(rows["reason"].to_list(), orders), rows["cutoff"].to_list()
+        strata = strata_of(rows["reason"].to_list(), orders)
+        own_kinds = kinds(strata, rows["cutoff"].to_list())
         active = 1 - _floats(out["churn_probability"])
         for m in clv.active_months:
-            found[f"active_probability_{m}m"] = active_probability(own, strata, cutoffs, active, m)
+            found[f"active_probability_{m}m"] = active_probability(own, own_kinds, active, m)
         if own.money:
-            mean = np.array([own.spend.get(s, np.nan) for s in strata])
+            mean = np.array([own.spend.get(s, np.nan) for s, _ in own_kinds.pairs])[own_kinds.place]
             first = np.where(rows["eligible"].to_numpy(), _floats(out["expected_spend"]), mean)
-            found |= _money(own, reference, settings, rows, first, strata, cutoffs)
+            found |= _money(own, reference, settings, rows, first, strata, own_kinds)
     unknown = np.full(rows.height, np.nan)
     return {name: column(found.get(name, unknown)) for name in names}
 
@@ -79,18 +79,18 @@ def words(found: Sequence[str], asked: NDArray[np.bool_]) -> pl.Series:
 
 def _money(
     own: Retention, reference: Reference, settings: config.Config, rows: pl.DataFrame, first: Floats,
-    strata: Sequence[str], cutoffs: Sequence[dt.date],
+    strata: Sequence[str], own_kinds: Kinds,
 ) -> dict[str, Floats]:  # fmt: skip
     """CLV, its bounds and the values, from the first window's money (rows,)."""
     months, margin, discount = settings.clv.months, settings.value.margin_share, settings.clv.discount_rate
     bounds = {} if reference.outlook is None else reference.outlook.bounds
-    found: dict[str, Floats] = {}
+    label, found = np.array(strata, dtype=np.str_), dict[str, Floats]()
     shares: dict[int, list[Floats]] = {}
     for m in months:
-        found[f"clv_{m}m"], found["clv_extrapolated_share"] = values(own, strata, cutoffs, margin * first, m, discount)
+        found[f"clv_{m}m"], found["clv_extrapolated_share"] = values(own, own_kinds, margin * first, m, discount)
         if m in bounds:
-            plain = values(own, strata, cutoffs, first, m, 0.0)[0]
-            shares[m] = [end / np.where(plain > 0, plain, np.nan) for end in bounds[m].apply(plain, strata)]
+            plain = values(own, own_kinds, first, m, 0.0)[0]
+            shares[m] = [end / np.where(plain > 0, plain, np.nan) for end in bounds[m].apply(plain, label)]
     for place, side in enumerate(("low", "high")):
         ends = {m: found[f"clv_{m}m"] * share[place] for m, share in shares.items()}
         found |= {f"clv_{m}m_{side}": end for m, end in _rising(ends, upper=side == "high").items()}

@@ -43,7 +43,7 @@ def build(past: timeline.Past, definitions: Definitions, wanted: tuple[str, ...]
     a window that starts before the log) are null, never NaN.
     """
     plan = _plan(definitions.model_dump_json(), wanted)
-    out = past.pairs.with_row_index("row").lazy()
+    out = past.pairs.lazy()
     for grain, where, aggregates in plan.grains:
         rows = past.held(past.held(_history.grain(past, grain, where)).group_by("row").agg(aggregates))
         out = past.held(out.join(rows, on="row", how="left", maintain_order="left"))

@@ -29,6 +29,11 @@ def grain(past: timeline.Past, name: Grain, where: pl.Expr | None = None) -> pl.
 
 
 def _days(past: timeline.Past) -> pl.LazyFrame:
+    """The days, made once for all that asks about them."""
+    return past.shared("days", lambda: _each_day(past))
+
+
+def _each_day(past: timeline.Past) -> pl.LazyFrame:
     """One row per day with a purchase or a return, oldest first; ``occasion`` as D2, money in minor units.
 
     ``value`` is the day's net money where it is an occasion. ``purchases`` and ``returns`` count lines.

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from churn_clv.metrics import Array
 from churn_clv.models.interval import ORDERS, STRATUM_ROWS, Interval, fit_interval
@@ -23,7 +24,7 @@ class Bounds:
     pooled: Interval | None
     strata: Mapping[str, Interval]
 
-    def apply(self, expected: Array, strata: Sequence[str]) -> tuple[Array, Array]:
+    def apply(self, expected: Array, strata: npt.ArrayLike) -> tuple[Array, Array]:
         """Low and high money (n,) for the expected (n,) of customers of some strata; NaN where nothing was learnt."""
         label = np.array(strata, dtype=np.str_)
         low, high = np.full(len(expected), np.nan), np.full(len(expected), np.nan)

@@ -84,32 +84,36 @@ def days_of(months: int, cutoff: dt.date) -> int:
     return (dt.date(year, month + 1, min(cutoff.day, last)) - cutoff).days
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """The strata and cutoffs of some rows: the pairs that occur, and each row's position among them (n,)."""
+
+    pairs: tuple[tuple[str, dt.date], ...]
+    place: NDArray[np.intp]
+
+
+def kinds(strata: Sequence[str], cutoffs: Sequence[dt.date]) -> Kinds:
+    """Rows by stratum and cutoff, (n,) each."""
+    known: dict[tuple[str, dt.date], int] = {}
+    place = [known.setdefault(pair, len(known)) for pair in zip(strata, cutoffs, strict=True)]
+    return Kinds(tuple(known), np.array(place, dtype=np.intp))
+
+
 def values(
-    retention: Retention, strata: Sequence[str], cutoffs: Sequence[dt.date], first: Floats, months: int,
-    discount: float,
+    retention: Retention, rows: Kinds, first: Floats, months: int, discount: float
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Value of the coming ``months`` and its extrapolated share, (n,) each, from the first window's money (n,).
 
-    Each row by its stratum and cutoff; NaN where ``first`` is. One coefficient per (stratum, cutoff), so that a
-    customer alone comes out as among others, to the bit.
+    NaN where ``first`` is. One coefficient per stratum and cutoff, so that a customer alone comes out as among others,
+    to the bit.
     """
-    known: dict[tuple[str, dt.date], tuple[float, float]] = {}
-    for key in zip(strata, cutoffs, strict=True):
-        if key not in known:
-            known[key] = retention.coefficient(key[0], days_of(months, key[1]), discount)
-    pairs = [known[key] for key in zip(strata, cutoffs, strict=True)]
-    total = np.array([p[0] for p in pairs], dtype=np.float64)
-    beyond = np.array([p[1] / p[0] for p in pairs], dtype=np.float64)
-    return first * total, np.where(np.isnan(first), np.nan, beyond)
+    known = [retention.coefficient(stratum, days_of(months, cutoff), discount) for stratum, cutoff in rows.pairs]
+    total = np.array([total for total, _ in known], dtype=np.float64)[rows.place]
+    share = np.array([beyond / total for total, beyond in known], dtype=np.float64)[rows.place]
+    return first * total, np.where(np.isnan(first), np.nan, share)
 
 
-def active_probability(
-    retention: Retention, strata: Sequence[str], cutoffs: Sequence[dt.date], active: Floats, months: int
-) -> Floats:
+def active_probability(retention: Retention, rows: Kinds, active: Floats, months: int) -> Floats:
     """P(any purchase in the window of one horizon that ends ``months`` ahead), (n,), from that in the first (n,)."""
-    known: dict[tuple[str, dt.date], float] = {}
-    for key in zip(strata, cutoffs, strict=True):
-        if key not in known:
-            known[key] = retention.active_share(key[0], days_of(months, key[1]))
-    share = np.array([known[key] for key in zip(strata, cutoffs, strict=True)], dtype=np.float64)
-    return np.clip(active * share, 0.0, 1.0)
+    known = [retention.active_share(stratum, days_of(months, cutoff)) for stratum, cutoff in rows.pairs]
+    return np.clip(active * np.array(known, dtype=np.float64)[rows.place], 0.0, 1.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import polars as pl
@@ -19,9 +20,13 @@ def pairs_of(customers: Iterable[str], cutoffs: Sequence[dt.date]) -> pl.DataFra
     return days.join(ids, how="cross").select("customer_id", "cutoff")
 
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
 # Up to so many events are few: a query's planning costs more than its work, and is done plainly. Answers are the same:
 # all that crosses rows is exact.
 FEW = 200_000
+# Up to so many, what every question asks again is made once and kept in memory.
+MANY = 2_000_000
 # How many days before the cutoff, and on which day of the week.
 AGED = (
     (pl.col("cutoff") - pl.col("day")).dt.total_days().cast(pl.Int32).alias("age_days"),
@@ -32,13 +37,15 @@ AGED = (
 class Past:
     """A customer's history as it was known at a cutoff; the only door through which features see events.
 
-    ``pairs`` (``customer_id``, ``cutoff``) are the rows asked for; the position of a pair is its ``row``. ``few``
-    tells whether there is little of it: then a query is planned once, plainly, and run as a whole.
+    ``pairs`` (``row``, ``customer_id``, ``cutoff``) are what is asked for; ``row`` is a pair's position among those
+    that were given. ``few`` tells whether there is little of it: then a query is planned once, plainly, and run as a
+    whole.
     """
 
     def __init__(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> None:
-        self.pairs = pairs
-        self.few = frame.height + pairs.height <= FEW
+        self.pairs = pairs.with_row_index("row")
+        size = frame.height + pairs.height
+        self.few = size <= FEW
         latest = pairs["cutoff"].max() if pairs.height else None
         late = pl.col("known_at").dt.date()
         # Where nothing became known late, the day alone says what a cutoff sees, at half the cost.
@@ -46,23 +53,48 @@ class Past:
         day = pl.col("time").dt.date()
         events = frame.lazy().with_columns(day=day, seen=pl.max_horizontal(day, late) if self._seen else day)
         self._met: pl.DataFrame | None = None
-        if self.few and pairs["customer_id"].n_unique() == pairs.height:
+        self._shared: dict[str, pl.DataFrame] = {}
+        if size <= MANY and pairs["customer_id"].n_unique() == pairs.height:
             # One cutoff each: the events meet it at once, instead of once for every question.
-            self._met = self.collect(_meet(events, pairs.with_row_index("row").lazy()))
+            self._met = self.collect(_meet(events, self.pairs.lazy()))
             return
         # Group keys are small integers: joining and grouping strings costs several times as much.
         ids = pairs.select("customer_id").unique().sort("customer_id").with_row_index("customer")
-        self._pairs = (
-            pairs.with_row_index("row")
-            .join(ids, on="customer_id", how="left")
-            .select("row", "customer", "cutoff")
-            .lazy()
-        )
+        self._pairs = self.pairs.join(ids, on="customer_id", how="left").select("row", "customer", "cutoff").lazy()
         self._events = (
             events.filter(pl.col("seen") < pl.lit(latest, dtype=pl.Date))
             .join(ids.lazy(), on="customer_id", how="inner")
             .drop("customer_id")
         )
+
+    def among(self, rows: pl.Series) -> Past:
+        """The past of some pairs, by their ``row``; what was made already is not made again."""
+        if len(rows) == self.pairs.height:
+            return self
+        own, kept = copy.copy(self), rows.to_frame("row")
+        own.pairs = _of(self.pairs, kept)
+        if self._met is None:
+            own._pairs = _of(self._pairs, kept.lazy())
+            return own
+        own._met = _of(self._met, kept)
+        own._shared = {name: _of(found, kept) for name, found in self._shared.items()}
+        return own
+
+    def known(self) -> Past:
+        """The past of those pairs that have any."""
+        if self._met is not None:
+            return self.among(self._met["row"].unique().sort())
+        first = self._events.group_by("customer").agg(first=pl.col("seen").min())
+        met = self._pairs.join(first, on="customer", how="inner").filter(pl.col("first") < pl.col("cutoff"))
+        return self.among(met.select("row").sort("row").collect()["row"])
+
+    def shared(self, name: str, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+        """Rows (with ``row``) that several questions begin with, made once where there is room to keep them."""
+        if self._met is None:
+            return make()
+        if name not in self._shared:
+            self._shared[name] = self.collect(make())
+        return self._shared[name].lazy()
 
     def collect(self, query: pl.LazyFrame) -> pl.DataFrame:
         """The query's rows."""
@@ -104,6 +136,11 @@ class Past:
         return rows.group_by("row", "age_days", "weekday", *keys).agg(
             *(pl.col(name).sum() for name in (sums or {})), *(pl.col(name).max() for name in (maxima or {}))
         )
+
+
+def _of(found: Frame, rows: Frame) -> Frame:
+    """Of some rows those that have one of the ``row``s, in their order."""
+    return found.join(rows, on="row", how="semi", maintain_order="left")
 
 
 def _meet(events: pl.LazyFrame, pairs: pl.LazyFrame) -> pl.LazyFrame:
@@ -153,9 +190,6 @@ def occasion(purchases: pl.Expr, returns: pl.Expr, net: pl.Expr) -> pl.Expr:
     It is when it has a purchase and same-day reversals leave money standing; an order of zero is one too.
     """
     return (purchases > 0) & ((returns == 0) | (net > 0))
-
-
-Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 def first_event_dates(frame: Frame) -> Frame:

@@ -14,7 +14,7 @@ from churn_clv.metrics import Array
 from churn_clv.models import bounds, loss
 from churn_clv.models.outlook import Outlook
 from churn_clv.models.predict import answers
-from churn_clv.models.retention import days_of, values
+from churn_clv.models.retention import days_of, kinds, values
 from churn_clv.models.silence import Silence
 from churn_clv.recipe import Say
 from churn_clv.training._judge import Judged
@@ -107,7 +107,9 @@ def _before(day: dt.date, months: int) -> dt.date:
 def months_money(log: Log, spend: config.Target, look: Lookback, months: int) -> tuple[Array, Array, Sequence[str]]:
     """Expected and actual money of the months after a look, and the strata; (customers,), of those who have a CLV."""
     rows, days = look.rows, days_of(months, look.cutoff)
-    expected, _ = values(look.learnt, rows["stratum"].to_list(), [look.cutoff] * rows.height, look.first, months, 0.0)
+    expected, _ = values(
+        look.learnt, kinds(rows["stratum"].to_list(), [look.cutoff] * rows.height), look.first, months, 0.0
+    )
     whole = spend.model_copy(update={"horizon_days": days})
     came = labels.build(log.frame, rows.select("customer_id", "cutoff"), {"spend": whole}, days,
                         minor_units=log.rules.minor_units, ends=log.ends)  # fmt: skip
