@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
@@ -108,6 +110,22 @@ def test_a_stored_answer_is_the_service_s(tiny_bundle: Bundle, tmp_path: Path) -
         assert list(json.loads(text)) == list(Prediction.model_fields)
         Prediction.model_validate_json(text)
     assert sum(live["eligible"] for live in said) > 20 and len(found.answers) < len(ids)
+
+
+@pytest.mark.parametrize("most", [1, 2, 10**6])
+def test_the_table_holds_every_value(tiny_bundle: Bundle, tmp_path: Path, most: int) -> None:
+    """Also of one row, and what all rows share, whatever is written in it."""
+    told = shop.score(shop.settings(tmp_path), tiny_bundle, table=False)
+    scores = shop.scores(told).sort("eligible").head(most)
+    band = pl.lit("'it''s\0")
+    rows = scoretable.rows_of(scores, tiny_bundle, shop.FIELDS).with_columns(currency=band, churn_band=pl.lit("'a'"))
+    file = tmp_path / "scores.db"
+    current = scoretable.Current("m", "tiny", "s", NOW.date(), "v", NOW.date(), "UTC", 30, rows.height, "", "", "")
+    scoretable.publish(str(file), current, [rows, rows.clear()], [])
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("SELECT * FROM churn_clv_scores").fetchall()
+    plain = rows.with_columns(pl.col(pl.Date).cast(pl.String), pl.col(pl.Boolean).cast(pl.Int8))
+    assert [row[1:] for row in found] == plain.rows() and len(found) == min(most, scores.height)
 
 
 @pytest.mark.parametrize("days", [0, 200, 490])

@@ -23,10 +23,11 @@ from churn_clv.scoretable._rows import COLUMNS, DATE, FLAG, NUMBER, TEXT, WHOLE,
 OURS = 0x43434C56  # PRAGMA application_id, "CCLV": what tells our file from another database
 TYPES = {TEXT: "TEXT", DATE: "TEXT", FLAG: "INTEGER", NUMBER: "REAL", WHOLE: "INTEGER"}
 BATCH = 10_000
+PAGE_BYTES = 16_384  # a row is some 1,500 bytes: of SQLite's own 4,096 a part would stay empty
 MAPPED_BYTES = 1 << 32
+OWN = ("customer_id", "answer")  # every row's own, even where there is one row
 _SCORES = ", ".join(f"{name} {TYPES[kind]}" for name, kind in COLUMNS.items())
 _CURRENT = ", ".join(field.name for field in fields(Current))
-_MARKS = ", ".join("?" * (len(COLUMNS) + 1))
 SCHEMA = f"""
 CREATE TABLE churn_clv_scorings (id INTEGER PRIMARY KEY, {_CURRENT.replace("model,", "model TEXT UNIQUE,", 1)});
 CREATE TABLE churn_clv_scores (scoring_id INTEGER NOT NULL, {_SCORES});
@@ -54,13 +55,33 @@ def publish(file: Path, current: Current, frames: Iterable[pl.DataFrame], erased
         for frame in frames:
             plain = frame.with_columns(pl.col(pl.Date).cast(pl.String), pl.col(pl.Boolean).cast(pl.Int8))
             for part in plain.iter_slices(BATCH):
-                rows = part.select(pl.lit(own), pl.all()).iter_rows()
-                draft.executemany(f"INSERT INTO churn_clv_scores VALUES ({_MARKS})", rows)
+                _insert(draft, own, part)
         draft.executemany(
             "INSERT OR IGNORE INTO churn_clv_erased VALUES (?, ?)", [(current.dataset, key) for key in erased]
         )
         draft.execute("COMMIT")
         draft.executescript(INDEXES)
+
+
+def _insert(draft: sqlite3.Connection, own: int, part: pl.DataFrame) -> None:
+    """Rows of a scoring. What is the same in all of them stands in the statement: to hand a value over costs most."""
+    same = {name: None if name in OWN else _literal(part[name]) for name in part.columns}
+    marks = ", ".join([str(own), *(told or "?" for told in same.values())])
+    varying = part.select(name for name, told in same.items() if told is None)
+    draft.executemany(f"INSERT INTO churn_clv_scores VALUES ({marks})", varying.rows())
+
+
+def _literal(column: pl.Series) -> str | None:
+    """A text, a whole number or null that all rows have, as SQL writes it; None where they differ.
+
+    Not of fractions: SQLite reads the last digits of some otherwise than they were written.
+    """
+    if column.null_count() == len(column):
+        return "NULL"
+    if column.dtype.is_float() or column.null_count() or (column != column[0]).any():
+        return None
+    told = str(column[0])
+    return told if column.dtype.is_integer() else None if "\0" in told else "'" + told.replace("'", "''") + "'"
 
 
 def _carry(draft: sqlite3.Connection, current: Current) -> None:
@@ -113,6 +134,7 @@ def _replaced(file: Path, copy: bool = False) -> Iterator[tuple[sqlite3.Connecti
             shutil.copyfile(file, draft)
         with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             # A draft that breaks off is thrown away: it needs no journal.
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(f"PRAGMA application_id = {OURS}")
