@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from churn_clv import config, forgotten, scoretable, scoring
+from churn_clv.ahead import ahead
 from churn_clv.bundle import Bundle
 from churn_clv.disk import alone, numbered
 from churn_clv.pseudonym import id_key, key_name
@@ -77,7 +78,7 @@ def _into_table(
         key=key_name(id_key(settings.out)) if known else "",
     )
     frames = (scoretable.rows_of(frame, bundle, fields) for path in parts for frame in _slices(path))
-    scoretable.publish(url, current, frames, sorted(known))
+    scoretable.publish(url, current, ahead(frames), sorted(known))
     return {"url": shown, "published": True, "why": ""}
 
 

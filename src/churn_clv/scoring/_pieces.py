@@ -1,4 +1,4 @@
-"""A log in pieces of whole customers, on disk, so that no more than one piece is ever in memory.
+"""A log in pieces of whole customers, on disk, so that no more than two or three are ever in memory.
 
 Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is
 named by its content, whatever the order of its rows, which no score depends on: a piece scored before is known again,
@@ -12,12 +12,14 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from churn_clv import config, events
+from churn_clv.ahead import ahead, side_by_side
 from churn_clv.canonical import LOG_SCHEMA, arrange
 from churn_clv.errors import UserError
 from churn_clv.log_parts import LINES, Extent, LogParts
@@ -55,10 +57,10 @@ def gather(
     spilled = _spill(parts, folder, number, say)
     pieces: list[Piece] = []
     last: dt.datetime | None = None
-    for place in range(number):
-        say(f"sorting the log: {place + 1:,} of {number:,} pieces")
-        piece, latest = _cut(place, spilled, folder, without, alone=number == 1)
+    cut = partial(_cut, spilled=spilled, folder=folder, without=without, alone=number == 1)
+    for piece, latest in side_by_side(cut, range(number)):
         pieces.append(piece)
+        say(f"sorting the log: {len(pieces):,} of {number:,} pieces")
         last = max(filter(None, (last, latest)), default=None)
     for path, _ in spilled:
         path.unlink()
@@ -79,7 +81,7 @@ def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
     """Each part of the log in a file, its lines ordered by piece, and where each piece begins in it."""
     out: Spilled = []
     total = 0
-    for frame in parts:
+    for frame in ahead(parts):
         total += frame.height
         say(f"reading the log: {total:,} events")
         if not frame.height:

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from churn_clv import __version__, config
+from churn_clv.ahead import side_by_side
 from churn_clv.bundle import Bundle
 from churn_clv.disk import put_in_place, written
 from churn_clv.errors import UserError
@@ -156,22 +157,23 @@ def check(bundle: Bundle, log: Extent, cutoff: dt.date) -> None:
 def _score_pieces(bundle: Bundle, pieces: list[Piece], cutoff: dt.date, folder: Path, say: Say) -> list[Path]:
     """Each piece's scores in a file of ``folder``, named by the piece's content; those that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{place:05d}-{piece.fingerprint}.arrow" for place, piece in enumerate(pieces)]
+    there = [path.exists() for path in paths]
     total, done, again = sum(piece.customers for piece in pieces), 0, 0
-    out = []
-    for place, piece in enumerate(pieces):
-        path = folder / f"{place:05d}-{piece.fingerprint}.arrow"
-        if path.exists():
-            again += piece.customers
-        elif piece.customers:
-            scores = bundle.score_log(piece.frame(), cutoff)
-            with written(path) as draft:
+
+    def score(place: int) -> int:
+        if pieces[place].customers and not there[place]:
+            scores = bundle.score_log(pieces[place].frame(), cutoff)
+            with written(paths[place]) as draft:
                 scores.write_ipc(draft)
-        done += piece.customers
+        return place
+
+    for place in side_by_side(score, range(len(pieces))):
+        done += pieces[place].customers
+        again += pieces[place].customers * there[place]
         known = f", {again:,} of them before" if again else ""
         say(f"scoring: {done:,} of {total:,} customers{known}")
-        if piece.customers:
-            out.append(path)
-    return out
+    return [path for path, piece in zip(paths, pieces, strict=True) if piece.customers]
 
 
 def _write(
