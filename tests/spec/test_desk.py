@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from churn_clv.service import desk as module
 from churn_clv.service.desk import Desk, Full
 
 THREADS = ThreadPoolExecutor(4)
@@ -93,6 +94,28 @@ def test_who_gives_up_is_not_answered_and_the_desk_goes_on() -> None:
 
     assert asyncio.run(some_leave()) == [2, 6, 8]
     assert clerk.calls == [[1], [3], [4]]
+
+
+def test_callers_who_ask_again_are_answered_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in two halves that wait for each other; the first, who meets nobody, does not wait for them."""
+    monkeypatch.setattr(module, "PATIENCE", 30.0)
+    clerk = Clerk()
+    asked = desk(clerk)
+
+    async def caller(number: int) -> None:
+        for _ in range(5):
+            await asked.ask(number, 1)
+
+    async def all_of_them() -> None:
+        first = asyncio.create_task(caller(0))
+        await asyncio.to_thread(clerk.began.wait, 10)
+        others = [asyncio.create_task(caller(n)) for n in (1, 2, 3)]
+        await asyncio.sleep(0.01)
+        clerk.may.set()
+        await asyncio.gather(first, *others)
+
+    asyncio.run(all_of_them())
+    assert [len(call) for call in clerk.calls] == [1, 4, 4, 4, 4, 3]
 
 
 def test_a_call_that_answers_too_few_is_an_error() -> None:
