@@ -51,7 +51,7 @@ def read(
         found = found.hstack(features.build(past, definitions, left).select(left))
     rhythm = _rhythm(definitions.active_within_days, rules)
     gaps = past.collect(features.grain(past, "gaps").group_by("row").agg(rhythm))
-    out = found.with_row_index("row").join(gaps, on="row", how="left", maintain_order="left")
+    out = found.join(gaps, on="row", how="left", maintain_order="left")
     return out.select(
         pl.exclude("row", "_gaps", "_near", "_before"), pl.col("_gaps", "_near", "_before").fill_null(0),
         *(pl.col(own).alias(name) for name, own in named.items() if name != own),
