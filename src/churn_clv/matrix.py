@@ -45,14 +45,14 @@ def build(
 
 
 def build_lean(
-    frame: pl.DataFrame, pairs: pl.DataFrame, definitions: Definitions, always: Sequence[str], also: Sequence[str] = ()
+    past: timeline.Past, definitions: Definitions, always: Sequence[str], also: Sequence[str] = ()
 ) -> pl.DataFrame:
-    """The matrix, but of the ineligible only the features ``always`` (and what decides on eligibility) are computed.
+    """The matrix of pairs that are known; of the ineligible only the features ``always`` are computed.
 
-    The others of theirs are null. Every value that is there is the same as in ``build``, to the bit: of a base that
-    has mostly lapsed this takes half the time. ``also`` are columns beside the features, of everyone.
+    (And what decides on eligibility.) The others of theirs are null. Every value that is there is the same as in
+    ``build``, to the bit: of a base that has mostly lapsed this takes half the time. ``also`` are columns beside the features, of
+    everyone.
     """
-    past = timeline.Past(frame, pairs.sort("cutoff", "customer_id")).known()
     columns = (*features.names(definitions), *also)
     kept = [name for name in dict.fromkeys((SINCE, *always, *also)) if name in columns]
     status = features.build(past, definitions, tuple(dict.fromkeys((SINCE, *kept))))

@@ -147,10 +147,11 @@ class Bundle:
         if self.reference.targets:  # whose populations hold others than the eligible
             return self.score_pairs(frame, pairs)
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        rows = matrix.build_lean(met, pairs, self.definitions, (ORDERS, LIFETIME), self._also)
+        past = timeline.Past(met, pairs).known()
+        rows = matrix.build_lean(past, self.definitions, (ORDERS, LIFETIME), self._also)
         scores = self.predict(rows, frame)
         # the lean matrix lacks the features of those who are not eligible, and they are in segments, too
-        return scores if self.segments is None else scores.hstack(self.segmented(frame, None, scores))
+        return scores if self.segments is None else scores.hstack(self._segments_of(past, None, scores))
 
     def score_pairs(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Predictions for the known customers among ``pairs`` (``customer_id``, ``cutoff``), in the matrix's order.
@@ -162,11 +163,13 @@ class Bundle:
         scores = self.predict(rows, frame)
         return scores if self.segments is None else scores.hstack(self.segmented(frame, rows, scores))
 
-    def segmented(self, frame: pl.DataFrame, rows: pl.DataFrame | None, scores: pl.DataFrame) -> pl.DataFrame:
-        """The segments' columns of a log frame's customers, in the order of their scores and whole matrix, if made."""
-        assert self.segments is not None
+    def segmented(self, frame: pl.DataFrame, rows: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+        """The segments' columns of a log frame's customers, in the order of their scores and whole matrix."""
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
-        past = timeline.Past(met, scores.select("customer_id", "cutoff"))
+        return self._segments_of(timeline.Past(met, scores.select("customer_id", "cutoff")), rows, scores)
+
+    def _segments_of(self, past: timeline.Past, rows: pl.DataFrame | None, scores: pl.DataFrame) -> pl.DataFrame:
+        assert self.segments is not None
         return segments.columns(self.segments, past, rows, scores, self.definitions, self.config)
 
     def _log(self, frame: pd.DataFrame | pl.DataFrame) -> pl.DataFrame:

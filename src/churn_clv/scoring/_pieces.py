@@ -62,8 +62,6 @@ def gather(
         pieces.append(piece)
         say(f"sorting the log: {len(pieces):,} of {number:,} pieces")
         last = max(filter(None, (last, latest)), default=None)
-    for path, _ in spilled:
-        path.unlink()
     if last is None:
         raise UserError("the event log is empty: no line of its sources became an event. Check the sources.")
     ends = settings.events.ends or last.date() + dt.timedelta(days=1)
@@ -74,37 +72,36 @@ def gather(
     return pieces, Extent(parts.rules, starts, ends, total, events.identify(content, starts, ends))
 
 
-Spilled = list[tuple[Path, "np.ndarray[tuple[int], np.dtype[np.int64]]"]]
-
-
-def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> Spilled:
-    """Each part of the log in a file, its lines ordered by piece, and where each piece begins in it."""
-    out: Spilled = []
+def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> list[list[Path]]:
+    """For each piece the files of its lines, one of each part of the log that has any."""
+    out: list[list[Path]] = [[] for _ in range(number)]
     total = 0
-    for frame in ahead(parts):
+    for part, frame in enumerate(ahead(parts)):
         total += frame.height
         say(f"reading the log: {total:,} events")
-        if not frame.height:
-            continue
         place = frame["customer_id"].hash(1) % number
-        begins = np.concatenate([[0], np.cumsum(np.bincount(place.to_numpy(), minlength=number))])
         held = [name for name in LOG_SCHEMA if frame[name].null_count() < frame.height]
-        path = folder / f"part-{len(out):05d}.arrow"
-        frame.select(held)[place.arg_sort()].write_ipc(path)
-        out.append((path, begins))
+        rows, start = frame.select(held)[place.arg_sort()], 0
+        for piece, count in enumerate(np.bincount(place.to_numpy(), minlength=number).tolist()):
+            if count:  # a file each: to read a slice of one file costs as much as to read all of it
+                out[piece].append(folder / f"lines-{piece:05d}-{part:05d}.arrow")
+                rows.slice(start, count).write_ipc(out[piece][-1])
+                start += count
     return out
 
 
 def _cut(
-    place: int, spilled: Spilled, folder: Path, without: Without, alone: bool
+    place: int, spilled: list[list[Path]], folder: Path, without: Without, alone: bool
 ) -> tuple[Piece, dt.datetime | None]:  # fmt: skip
     """One piece, written down, and the time of its last event; ``alone``: it is the whole log."""
-    found = [_part(path, int(begins[place]), int(begins[place + 1])) for path, begins in spilled]
+    found = [pl.scan_ipc(path).collect() for path in spilled[place]]
     frame = _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
     if alone or frame["event_id"].count():  # which of two with one id comes first is told by the total order
         frame, _ = events.without_repeats(arrange(frame))
     last = frame["time"].max()
     frame = without(frame)
+    for lines in spilled[place]:
+        lines.unlink()
     path = folder / f"piece-{place:05d}.arrow"
     frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
         path
@@ -121,10 +118,6 @@ def _content(frame: pl.DataFrame) -> str:
     """
     sums = [int(frame.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2)]
     return hashlib.sha256(f"{frame.height} rows {sums}".encode()).hexdigest()[:16]
-
-
-def _part(path: Path, start: int, end: int) -> pl.DataFrame:
-    return pl.scan_ipc(path).slice(start, end - start).collect()
 
 
 _ALWAYS = ("customer_id", "time", "event_type")
