@@ -127,6 +127,8 @@ def test_what_is_learnt_by_hand() -> None:
     assert own.tolist() == pytest.approx([(20 + 14 * 0.4) / (40 + 14), (8 + 14 * 0.4) / (30 + 14), 0.4])
     margin, money = margins.came(log, definitions, pairs.with_columns(cutoff=pl.lit(START + 7 * DAY)), 7)
     assert (margin.tolist(), money.tolist()) == ([12.0, 2.0, 0.0], [20.0, 10.0, 0.0])
+    _, early = margins.came(log, definitions, pairs.with_columns(cutoff=pl.lit(START + 7 * DAY)), 2)
+    assert early.tolist() == [20.0, 0.0, 0.0]  # b's came on the third day
     # The loss of each candidate, by hand.
     before = {"a": (8.0, 20.0), "b": (6.0, 20.0)}
     loss = []
