@@ -50,8 +50,8 @@ def build_lean(
     """The matrix of pairs that are known; of the ineligible only the features ``always`` are computed.
 
     (And what decides on eligibility.) The others of theirs are null. Every value that is there is the same as in
-    ``build``, to the bit: of a base that has mostly lapsed this takes half the time. ``also`` are columns beside the features, of
-    everyone.
+    ``build``, to the bit: of a base that has mostly lapsed this takes half the time. ``also``: columns beside the
+    features, of everyone.
     """
     columns = (*features.names(definitions), *also)
     kept = [name for name in dict.fromkeys((SINCE, *always, *also)) if name in columns]
