@@ -38,7 +38,8 @@ __all__ = [
 
 Say = Callable[[str], None]
 # Columns of the scores that are told of each customer, as far as there are any.
-OWN = ("churn_probability", "churn_band", "expected_spend", "value_tier", "lifecycle_stage", "score_change")
+OWN = ("churn_probability", "churn_band", "expected_spend", "value_tier", "lifecycle_stage", "score_change",
+       "recommended_action", "expected_profit")  # fmt: skip
 KNOWN = ("days_since_last_purchase", "gap_days_median", "overdue_ratio")
 
 
