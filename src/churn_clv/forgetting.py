@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import actions, batch, config, forgotten, scoretable, scoring
+from churn_clv import actions, batch, config, forgotten, scoretable, scoring, watch
 from churn_clv.disk import alone, numbered, put_in_place, written
 from churn_clv.errors import UserError
 
@@ -49,8 +49,8 @@ def forget(settings: config.Config, ids: Sequence[str], say: Say) -> dict[str, A
         met: Counter[str] = Counter()
         removed = [_from_scoring(settings, folder, names, met, say) for folder in _folders(settings)]
         shutil.rmtree(scoring.work_folder(settings), ignore_errors=True)
-        beside = (scoring.changes_folder(settings), scoring.reasons_folder(settings), actions.folder(settings))
-        removed += [_from_file(path, names, met) for folder in beside for path in _files(folder)]
+        removed += [_from_file(path, names, met) for folder in _beside(settings) for path in _files(folder)]
+        removed += [_from_list(path, names) for path in sorted(watch.watch_folder(settings).glob("*/*.json"))]
         outbox = actions.outbox_file(settings)
         removed.append({"place": str(outbox), "rows": actions.forget(outbox, names)})
         say("table of scores")
@@ -80,6 +80,14 @@ def forget(settings: config.Config, ids: Sequence[str], say: Say) -> dict[str, A
 
 def _folders(settings: config.Config) -> list[Path]:
     return sorted(path for path in scoring.scores_folder(settings).glob("cutoff=*/model=*") if path.is_dir())
+
+
+def _beside(settings: config.Config) -> tuple[Path, ...]:
+    """What is written of customers beside the scorings."""
+    return (
+        scoring.changes_folder(settings), scoring.reasons_folder(settings), actions.folder(settings),
+        watch.watch_folder(settings),
+    )  # fmt: skip
 
 
 def _files(folder: Path) -> list[Path]:
@@ -142,6 +150,18 @@ def _from_file(path: Path, names: Sequence[str], met: Counter[str]) -> dict[str,
     return {"place": str(path), "rows": rows}
 
 
+def _from_list(path: Path, names: Sequence[str]) -> dict[str, Any]:
+    """A watch list's document without some customers; its counts stay as they were told."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    kept = [row for row in document["customers"] if row["customer_id"] not in names]
+    rows = len(document["customers"]) - len(kept)
+    if rows:
+        with written(path) as draft:
+            text = json.dumps(document | {"customers": kept}, indent=1, ensure_ascii=False)
+            draft.write_text(text + "\n", encoding="utf-8")
+    return {"place": str(path), "rows": rows}
+
+
 def _count(path: Path, names: Sequence[str], met: Counter[str]) -> int:
     """How many rows of a table are of these customers; 0 for a table without customer_id."""
     table = TABLES[path.suffix](path)
@@ -163,7 +183,7 @@ def _rewrite(path: Path, to: Path, names: Sequence[str]) -> None:
 
 def _elsewhere(settings: config.Config, names: Sequence[str]) -> list[Path]:
     """Other tables under ``out`` that hold one of the ids as customer_id."""
-    own = (scoring.scores_folder(settings), scoring.changes_folder(settings), scoring.reasons_folder(settings))
+    own = (scoring.scores_folder(settings), *_beside(settings))
     out = []
     for root, folders, files in os.walk(settings.out):
         folders[:] = [f for f in folders if f not in ("artifacts", "bundles", "cache", "work", "studies")]

@@ -11,7 +11,7 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _act, _ahead, _champion, _key, _lab, _log, _score, _segments, _serve, _tune
+from churn_clv.cli import _act, _ahead, _champion, _key, _lab, _log, _score, _segments, _serve, _tune, _watch
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -48,6 +48,7 @@ for command in (
     _segments.segments,
     _ahead.whatif,
     _score.forget,
+    _watch.watch,
     _act.act,
     _act.measure,
     _serve.serve,

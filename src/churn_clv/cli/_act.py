@@ -82,7 +82,7 @@ def _plan(
 
     say("reading the log")
     log = events.read_log(settings)
-    scores, source = _scores(settings, log, say)
+    scores, source = scores_at_end(settings, log, say)
     say("planning")
     name = actions.campaign or f"{settings.dataset}-{scores['cutoff'][0]}"
     outbox = room.outbox_file(settings)
@@ -105,16 +105,24 @@ def _plan(
     return plan.document | {"picture": str(place / "plan.png"), "released": released}
 
 
-def _scores(settings: config.Config, log: Any, say: Callable[[str], None]) -> tuple[Any, str]:
-    """The latest scoring of this log's end, else one made in memory with the published bundle."""
+def scores_at_end(
+    settings: config.Config, log: Any, say: Callable[[str], None], bundle: Any = None
+) -> tuple[Any, str]:  # fmt: skip
+    """The latest scoring of this log's end (with ``bundle``: by that), else one made in memory with the bundle, by
+    default the published one."""
     from churn_clv import actions as room
     from churn_clv import forgotten, scoring
 
     found = room.latest_scoring(settings)
-    if found is not None and found[0]["cutoff"][0] == log.ends:
+    if (
+        found is not None
+        and found[0]["cutoff"][0] == log.ends
+        and (bundle is None or found[0]["model_version"][0] == bundle.version)
+    ):
         return found[0], str(found[1])
     say("scoring (no scoring at the log's end is stored)")
-    return forgotten.without(settings)(scoring.score(bundle_of(settings, None), log)), "made in memory"
+    made = scoring.score(bundle or bundle_of(settings, None), log)
+    return forgotten.without(settings)(made), "made in memory"
 
 
 def _only(scores: Any, column: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from churn_clv.config._after import Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -45,6 +46,7 @@ APART = {
     "clv",
     "segments",
     "actions",
+    "watch",
 }
 
 
@@ -69,6 +71,7 @@ class Config(Section):
     clv: Clv = Clv()
     segments: Segments = Segments()
     actions: Actions = Actions()
+    watch: Watch = Watch()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()

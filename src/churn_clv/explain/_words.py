@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +16,7 @@ from churn_clv.explain._catalogue import Meaning
 DEFAULT = "en"
 MOST = 10  # reasons for one score
 PERCENT = ("share", "change")
+SILENCE = "days_since_last_purchase"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,22 @@ class Phrases:
     kinds: Mapping[str, str]
     groups: Mapping[str, str]
     features: Mapping[str, str | Mapping[str, str]]
+    changes: Mapping[str, str]
+
+    def changed(self, found: Sequence[tuple[str, float, float]], currency: str) -> str:
+        """What is not as it was: (what, before, after), what being orders, spend, a type of event, or the days since
+        the last purchase against the customer's own gap. "no purchase for 74 days against a usual 30; open 6 to 0"."""
+        return self.changes["join"].join(self._change(*one, currency) for one in found) or self.changes["none"]
+
+    def _change(self, what: str, before: float, after: float, currency: str) -> str:
+        if what == SILENCE:
+            said = str(self.features[what]).format(value=self.amount(after, "days"))
+            usual = plain(before) if self.units["days"].get("bare", False) else self.amount(before, "days")
+            return self.frames["customer"].format(text=said, usual=usual)
+        unit = "money" if what == "spend" else None
+        pair = [self.amount(n, unit, currency) if unit else plain(n) for n in (before, after)]
+        name = self.changes.get(what) or self.kinds.get(what, what.replace("_", " "))
+        return self.changes["counted"].format(what=name, before=pair[0], after=pair[1])
 
     def text(self, meaning: Meaning, value: float | None, usual: float | None, own: bool, currency: str) -> str:
         """What a feature says of a customer; ``own`` where the usual is the customer's."""
