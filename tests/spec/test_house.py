@@ -29,6 +29,7 @@ OWNERS = {
         "contest_figure",
         "figures",
         "forecast_figure",
+        "ledger_figure",
         "portfolio_figure",
         "tuning",
     },

@@ -1,4 +1,4 @@
-"""Settings of what comes after the scores: whom to watch. They change nothing of what is learnt."""
+"""Settings of what comes after the scores: whom to watch, whether they held. They change nothing of what is learnt."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ class Watch(Section):
     reasons: Annotated[int, Field(ge=1, le=10)] = 3
     changes: Annotated[int, Field(ge=1, le=10)] = 3
     change_p: Chance = 0.05
+
+
+class Ledger(Section):
+    """When the scores no longer hold (docs/ledger.md): what is tolerated, and how often the alarm may be false."""
+
+    false_alarms: Chance = 0.05
+    log_odds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.2
+    spend_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    lead: Annotated[float, Field(ge=-1, le=1)] = 0.0

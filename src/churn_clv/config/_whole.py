@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from churn_clv.config._after import Watch
+from churn_clv.config._after import Ledger, Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -47,6 +47,7 @@ APART = {
     "segments",
     "actions",
     "watch",
+    "ledger",
 }
 
 
@@ -72,6 +73,7 @@ class Config(Section):
     segments: Segments = Segments()
     actions: Actions = Actions()
     watch: Watch = Watch()
+    ledger: Ledger = Ledger()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
