@@ -58,7 +58,9 @@ def _days(rows: Sequence[Mapping[str, Any]]) -> list[int]:
     return [dt.date.fromisoformat(row["cutoff"]).toordinal() for row in rows]
 
 
-def _dated(axes: Axes) -> None:
+def _dated(axes: Axes, days: Sequence[int]) -> None:
+    """Dates under the axis, a week of room on either side."""
+    axes.set_xlim(min(days) - 7, max(days) + 7)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.xaxis.set_major_formatter(lambda day, _: dt.date.fromordinal(int(day)).isoformat())
     axes.set_xlabel("cutoff of the scoring")
@@ -76,7 +78,7 @@ def _by_scoring(axes: Axes, rows: Sequence[Mapping[str, Any]], key: str, title: 
             axes.errorbar(_days(own), value, yerr=np.abs(ends - value), fmt="o", color=BLUE, mfc=fill, capsize=3,
                           label=label)  # fmt: skip
     axes.set_ylim(bottom=0)
-    _dated(axes)
+    _dated(axes, _days(there))
     axes.legend(loc="lower left", frameon=False, fontsize=9)
     _title(axes, title)
 
@@ -107,13 +109,13 @@ def _deciles(axes: Axes, document: Document) -> None:
 
 def _evidence(axes: Axes, alarm: Mapping[str, Any]) -> None:
     own = [row for row in alarm["history"] if row["counts"]]
+    if not own:
+        _empty(axes, "No scoring out of sample yet")
+        return
     axes.axhline(alarm["limit"], color=ORANGE, linestyle="--", linewidth=1.6, label=f"alarm at {alarm['limit']:.0f}")
-    if own:
-        axes.plot(
-            _days(own), [row["evidence"] for row in own], "s-", color=BLUE, markersize=5, label="against the scores"
-        )
+    axes.plot(_days(own), [row["evidence"] for row in own], "s-", color=BLUE, markersize=5, label="against the scores")
     axes.set_yscale("log")
-    _dated(axes)
+    _dated(axes, _days(own))
     axes.legend(loc="best", frameon=False, fontsize=9)
     rate = alarm["false_alarms_a_year"]
     _title(axes, f"Evidence (false alarms: at most {rate:.0%} a year)")
@@ -130,7 +132,7 @@ def _leads(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
             value = np.array([row[key]["points"] for row in own])
             ends = np.array([[row[key]["low"], row[key]["high"]] for row in own]).T
             axes.errorbar(_days(own), value, yerr=np.abs(ends - value), fmt=mark, color=colour, capsize=3, label=label)
-    _dated(axes)
+    _dated(axes, _days(rows))
     axes.set_ylabel("points ahead")
     axes.set_ylim(top=1.25 * max(axes.get_ylim()[1], 0.01))
     axes.legend(loc="upper left", frameon=False, fontsize=9)
