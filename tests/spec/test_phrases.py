@@ -39,6 +39,8 @@ CATALOGUES = {
     "Complete Journey": of_types("campaign", "purchase", "redemption", contracts={}, plans={}, windows_days=(7, 28)),
     "Online Retail": of_types("purchase", "return", watched={}, contracts={}, plans={}, horizon_days=60,
                               columns=("amount", "order_id", "product_id", "quantity")),
+    "service desk": of_types("complaint", "complaint_closed", "nps", "purchase", "ticket_answered", "ticket_closed",
+                             "ticket_opened", contracts={}, plans={}, watched={}),
     "CDNOW": of_types("purchase", watched={}, contracts={}, plans={}, columns=("amount", "quantity")),
     "strange names": of_types("purchase", "Plan change", "days_last_7d", "e-mail", watched={}, contracts={}, plans={}),
 }  # fmt: skip
@@ -101,6 +103,7 @@ SAID = [
     ("tenure_is_censored", 1.0, 0.0, False, "a customer since the records begin or before"),
     ("gap_days_median", None, 30.0, False, "not known yet: the usual gap between purchases"),
     ("survey_value_last", 3.0, 8.0, False, "the latest survey value is 3 (typical: 8)"),
+    ("survey_value_last", 3.0, None, False, "the latest survey value is 3"),
     ("visit_events_last_28d", 0.0, 6.0, True, "no visit in the last 28 days against a usual 6"),
     ("products_new_last_28d", 2.0, 3.0, False, "2 products bought for the first time in the last 28 days (typical: 3)"),
 ]

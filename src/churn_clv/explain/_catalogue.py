@@ -1,8 +1,8 @@
 """What a feature is about: its group, theme and unit, and what is usual of it. Its words stand in ``phrases``.
 
 An entry's name is a feature's, with a {field} for what changes with the config: {w}, {near}, {far} are days, {kind} a
-type of event, {items} and {item} products or categories, {target} and {plan} what a target of one's own named. The
-first entry that fits a feature is its own, so the special ones stand before the general.
+type of event, {wait} what is waited for, {items} and {item} products or categories, {target} and {plan} what a target
+of one's own named. The first entry that fits a feature is its own, so the special ones stand before the general.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from churn_clv.timeline import Definitions
 
 THEMES = ("price", "service", "engagement", "product", "rhythm")
 DAYS = ("w", "near", "far")
+WAITS = "complaint_closing|ticket_answer|ticket_closing"
 ITEMS = {"items": "products|categories", "item": "product|category"}
 # Types of events that are about price or service, by a part of their name; all others are engagement.
 PRICE_KINDS = ("coupon", "discount", "offer", "promo", "redemption", "voucher")
@@ -206,6 +207,11 @@ ENTRIES = (
     About("{target}_openings", "contract_{target}", "engagement", "events"),
     About("{target}_days_to_end", "contract_{target}", "engagement", "plain_days"),
     About("{target}_plan_{plan}", "plan_{target}", "price", "flag"),
+    # surveys, and cases that wait
+    About("{wait}_waiting", "wait_{wait}", "service", "number"),
+    About("{wait}_days_mean", "wait_{wait}", "service", "days"),
+    About("{kind}_value_mean", "value_{kind}", "kind", "number"),
+    About("{kind}_value_change", "value_{kind}", "kind", "number", 0.0),
     # of each type of event
     About("days_since_last_{kind}", "kind_{kind}", "kind", "days"),
     About("{kind}_events", "kind_{kind}", "kind", "events"),
@@ -241,6 +247,6 @@ def _meanings(names: tuple[str, ...], kinds: tuple[str, ...], targets: tuple[str
 def _pattern(name: str, kinds: tuple[str, ...], targets: tuple[str, ...]) -> re.Pattern[str]:
     """An entry's name as a pattern with a group for each field."""
     named = {"kind": kinds, "target": targets}
-    groups = dict.fromkeys(DAYS, r"\d+") | ITEMS | {"plan": ".+"}
+    groups = dict.fromkeys(DAYS, r"\d+") | ITEMS | {"plan": ".+", "wait": WAITS}
     groups |= {key: "|".join(map(re.escape, words)) or "(?!)" for key, words in named.items()}
     return re.compile(re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{groups[m[1]]})", name))

@@ -82,7 +82,7 @@ class Phrases:
         return found["zero"] if value == 0 and "zero" in found else found["text"]
 
     def _fields(self, meaning: Meaning) -> dict[str, str]:
-        own = {"kind": self.kinds, "items": self.words, "item": self.words}
+        own = {"kind": self.kinds, "items": self.words, "item": self.words, "wait": self.words}
         return {k: own.get(k, {}).get(v, v.replace("_", " ")) for k, v in meaning.fields.items()}
 
 

@@ -12,6 +12,7 @@ from churn_clv.features import (
     channel,
     contract,
     engagement,
+    feedback,
     frequency,
     monetary,
     price,
@@ -35,18 +36,21 @@ FAMILIES: dict[str, ModuleType] = {
     "channel": channel,
     "watched": watched,
     "contract": contract,
+    "feedback": feedback,
 }
 
 
 # Families that a target asks for: where none does, nothing is missing.
 ON_DEMAND = ("watched", "contract")
+# Families of events that few logs have: who has none misses nothing.
+SELDOM = ("feedback",)
 # How many definitions' names are kept: to work them out takes as long as a customer's features.
 KEPT = 32
 
 
 def left_out(definitions: Definitions) -> dict[str, str]:
-    """The families that give nothing on this log though every log has them, with the reason."""
-    return {name: why for name, why in _absent(definitions).items() if name not in ON_DEMAND}
+    """The families that give nothing on this log though most logs have them, with the reason."""
+    return {name: why for name, why in _absent(definitions).items() if name not in (*ON_DEMAND, *SELDOM)}
 
 
 def _absent(definitions: Definitions) -> dict[str, str]:

@@ -1,0 +1,78 @@
+"""Feedback: what customers say in numbers, and how long they wait for an answer."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from churn_clv.canonical import divide
+from churn_clv.features._feature import Feature, count, derived, ratio, statistic
+from churn_clv.timeline import Definitions
+
+# Surveys whose events hold a value; the days on which there were several count once, with the largest.
+SCORES = ("csat", "nps")
+# What is waited for: the type of event that opens a case and the one that ends the wait.
+WAITS = {
+    "complaint_closing": ("complaint", "complaint_closed"),
+    "ticket_answer": ("ticket_opened", "ticket_answered"),
+    "ticket_closing": ("ticket_opened", "ticket_closed"),
+}
+
+
+def needs(definitions: Definitions) -> str | None:
+    """A survey with values, or cases and what ends them."""
+    if _scores(definitions) or _waits(definitions):
+        return None
+    return "the log has no 'nps' or 'csat' with values, nor cases and their answers (ticket_opened, ticket_answered)"
+
+
+def features(definitions: Definitions) -> list[Feature]:
+    """Mean and change of each survey; of each kind of case how many wait and how long they took."""
+    out = [f for kind in _scores(definitions) for f in _of_score(kind)]
+    return out + [f for name, kinds in _waits(definitions).items() for f in _of_wait(name, *kinds)]
+
+
+def _scores(definitions: Definitions) -> tuple[str, ...]:
+    return tuple(k for k in SCORES if k in definitions.event_types) if "value" in definitions.columns else ()
+
+
+def _waits(definitions: Definitions) -> dict[str, tuple[str, str]]:
+    return {name: kinds for name, kinds in WAITS.items() if set(kinds) <= set(definitions.event_types)}
+
+
+def _of_score(kind: str) -> list[Feature]:
+    has = (pl.col("event_type") == kind) & pl.col("value_last").is_not_null()
+    value, age = pl.col("value_last").filter(has), pl.col("age_days").filter(has)
+    latest = value.filter(age == age.min()).max()
+    n, total, last = f"_{kind}_days", f"_{kind}_total", f"_{kind}_latest"
+    before = ratio(pl.col(total) - pl.col(last), pl.col(n) - 1)
+    return [
+        count(n, has.sum().cast(pl.Int64), "touches", of=(kind,)),
+        count(total, value.sum(), "touches", of=(kind,)),
+        statistic(last, latest, "touches", of=(kind,)),
+        derived(f"{kind}_value_mean", divide(ratio(total, n), 1000), f"Mean value of the days with '{kind}' events.",
+                "null without a value"),
+        derived(f"{kind}_value_change", divide(pl.col(last) - before, 1000),
+                f"Value of the latest day with '{kind}' events less the mean of the days before.",
+                "null below two days with a value"),
+    ]  # fmt: skip
+
+
+def _of_wait(name: str, opens: str, ends: str) -> list[Feature]:
+    """First come, first served: as many of the oldest cases as there are endings are those that ended."""
+    age, number, kind = pl.col("age_days").cast(pl.Int64), pl.col("events"), pl.col("event_type")
+    opened = age.repeat_by(number).filter(kind == opens).explode(empty_as_null=False)
+    ended = number.filter(kind == ends).sum()
+    oldest = opened.sort(descending=True).head(ended).sum()
+    spent = (age * number).filter(kind == ends).sum()
+    of, n, done = (opens, ends), f"_{name}_opened", f"_{name}_ended"
+    known = pl.col(done) <= pl.col(n)
+    return [
+        count(n, number.filter(kind == opens).sum(), "touches", of=of),
+        count(done, ended, "touches", of=of),
+        count(f"_{name}_days", oldest - spent, "touches", of=of),
+        derived(f"{name}_waiting", pl.max_horizontal(pl.col(n) - pl.col(done), 0),
+                f"'{opens}' events that no '{ends}' event has ended yet.", "0 without such events"),
+        derived(f"{name}_days_mean", pl.when(known).then(ratio(f"_{name}_days", done)),
+                f"Mean days from '{opens}' to '{ends}', the oldest first.",
+                f"null without '{ends}' events, or with more of them than of '{opens}'"),
+    ]  # fmt: skip
