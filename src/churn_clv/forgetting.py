@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import actions, batch, config, forgotten, scoretable, scoring, watch
+from churn_clv import actions, batch, config, forgotten, loyalty, scoretable, scoring, watch
 from churn_clv.disk import alone, numbered, put_in_place, written
 from churn_clv.errors import UserError
 
@@ -50,7 +50,8 @@ def forget(settings: config.Config, ids: Sequence[str], say: Say) -> dict[str, A
         removed = [_from_scoring(settings, folder, names, met, say) for folder in _folders(settings)]
         shutil.rmtree(scoring.work_folder(settings), ignore_errors=True)
         removed += [_from_file(path, names, met) for folder in _beside(settings) for path in _files(folder)]
-        removed += [_from_list(path, names) for path in sorted(watch.watch_folder(settings).glob("*/*.json"))]
+        lists = (watch.watch_folder(settings), loyalty.loyalty_folder(settings))
+        removed += [_from_list(path, names) for folder in lists for path in sorted(folder.glob("*/*.json"))]
         outbox = actions.outbox_file(settings)
         removed.append({"place": str(outbox), "rows": actions.forget(outbox, names)})
         say("table of scores")
@@ -86,7 +87,7 @@ def _beside(settings: config.Config) -> tuple[Path, ...]:
     """What is written of customers beside the scorings."""
     return (
         scoring.changes_folder(settings), scoring.reasons_folder(settings), actions.folder(settings),
-        watch.watch_folder(settings),
+        watch.watch_folder(settings), loyalty.loyalty_folder(settings),
     )  # fmt: skip
 
 
@@ -151,7 +152,7 @@ def _from_file(path: Path, names: Sequence[str], met: Counter[str]) -> dict[str,
 
 
 def _from_list(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """A watch list's document without some customers; its counts stay as they were told."""
+    """A list's document without some customers; its counts stay as they were told."""
     document = json.loads(path.read_text(encoding="utf-8"))
     kept = [row for row in document["customers"] if row["customer_id"] not in names]
     rows = len(document["customers"]) - len(kept)

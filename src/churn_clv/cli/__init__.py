@@ -11,7 +11,21 @@ import errno
 import typer
 from rich.markup import escape
 
-from churn_clv.cli import _act, _ahead, _champion, _key, _lab, _ledger, _log, _score, _segments, _serve, _tune, _watch
+from churn_clv.cli import (
+    _act,
+    _ahead,
+    _champion,
+    _key,
+    _lab,
+    _ledger,
+    _log,
+    _loyalty,
+    _score,
+    _segments,
+    _serve,
+    _tune,
+    _watch,
+)
 from churn_clv.cli._show import err
 from churn_clv.cli._work import USER_ERROR
 from churn_clv.errors import UserError
@@ -52,6 +66,7 @@ for command in (
     _act.act,
     _act.measure,
     _ledger.ledger,
+    _loyalty.loyalty,
     _serve.serve,
     _key.key,
     _lab.simulate,

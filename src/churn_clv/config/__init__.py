@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from churn_clv.config._after import Case, Ledger, Loyalty, Survey, Watch
 from churn_clv.config._base import Section
 from churn_clv.config._sections import (
     FEWEST_WINDOWS,
@@ -73,6 +74,7 @@ __all__ = [
     "Booster",
     "Bound",
     "Bundle",
+    "Case",
     "Cells",
     "ClusterFeature",
     "Clusters",
@@ -85,7 +87,9 @@ __all__ = [
     "Grade",
     "Group",
     "Identity",
+    "Ledger",
     "Lifecycle",
+    "Loyalty",
     "Mapping",
     "Models",
     "Multiply",
@@ -100,10 +104,12 @@ __all__ = [
     "Service",
     "Simulate",
     "Source",
+    "Survey",
     "Target",
     "Timeline",
     "Tracking",
     "ValueRisk",
+    "Watch",
     "When",
     "default_text",
     "from_dict",

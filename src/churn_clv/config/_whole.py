@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from churn_clv.config._after import Ledger, Watch
+from churn_clv.config._after import Ledger, Loyalty, Watch
 from churn_clv.config._base import Name, Section
 from churn_clv.config._sections import (
     INT32,
@@ -48,6 +48,7 @@ APART = {
     "actions",
     "watch",
     "ledger",
+    "loyalty",
 }
 
 
@@ -74,6 +75,7 @@ class Config(Section):
     actions: Actions = Actions()
     watch: Watch = Watch()
     ledger: Ledger = Ledger()
+    loyalty: Loyalty = Loyalty()
     tracking: Tracking = Tracking()
     service: Service = Service()
     simulate: Simulate = Simulate()
