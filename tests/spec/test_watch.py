@@ -196,11 +196,29 @@ def test_who_left_the_log_did_not_lapse() -> None:
     assert nobody["lists"] is None
 
 
+def test_alerts_by_hand() -> None:
+    """Two places. First a and b. A week later a (8) stays; c's 9 beats b's 8, which counts 9.6 unless b bought 3 days
+    ago: then its episode is over and c is new. Three customers for a week: one alert in 21 / 365 years."""
+
+    def rows(day: dt.date, silent: float, *values: float) -> pl.DataFrame:
+        return pl.DataFrame({
+            "customer_id": ["a", "b", "c"], "cutoff": [day] * 3, "by": list(values), "risk": [0.5] * 3,
+            "silent": [90.0, silent, 90.0],
+        })  # fmt: skip
+
+    first = rows(DAY, 90.0, 10.0, 10.0, 1.0)
+    later = DAY + dt.timedelta(days=7)
+    assert _record.alerts([first, rows(later, 90.0, 8.0, 8.0, 9.0)], 2, 1.2) == 0.0
+    assert _record.alerts([first, rows(later, 3.0, 8.0, 8.0, 9.0)], 2, 1.2) == pytest.approx(365 / 21)
+    assert _record.alerts([first], 2, 1.2) is None
+
+
 def test_an_open_window_is_no_record() -> None:
     _, own, earlier, settings = past_of(EVENTS, ROWS)
     later = watch.Earlier(DAY + dt.timedelta(days=1), "by hand", earlier.scores)
     found = watch.measured([later], own, tiny.definitions(), settings, 2)
     assert found["lists"] is None and "no cutoff" in found["why"]
+    assert set(found) == set(past_of(EVENTS, ROWS)[0])  # the same keys, whatever there is to say
 
 
 def test_on_time_is_within_the_own_gap() -> None:

@@ -16,7 +16,7 @@ from churn_clv.cli._show import out
 from churn_clv.cli._work import Configs, Json, timed
 from churn_clv.errors import UserError
 
-LINES = 20  # of the list, on the terminal
+LINES, MOST_NAMED = 20, 2  # of the list, and of the record's cutoffs, on the terminal
 ROWS = {"watch": "this list", "risk": "the likeliest to lapse", "recency": "the longest silent", "random": "by chance"}
 
 
@@ -122,6 +122,9 @@ def print_record(record: Mapping[str, Any]) -> None:
         _show.print_note(f"the list's own record: {record['why']}")
         return
     days = ", ".join(f"{c['cutoff']} ({c['source']})" for c in record["cutoffs"])
+    if (n := len(record["cutoffs"])) > MOST_NAMED:
+        first, last = record["cutoffs"][0]["cutoff"], record["cutoffs"][-1]["cutoff"]
+        days = f"{n} cutoffs from {first} to {last}, {record['independent_cutoffs']} of them apart"
     rows = [_list(ROWS[name], found) for name, found in record["lists"].items()]
     _show.print_rows(f"\nIts own record: the {record['capacity']:,} it would have listed at {days}", rows)
     ahead = record["ahead_of_recency"]
@@ -134,6 +137,9 @@ def print_record(record: Mapping[str, Any]) -> None:
             f"among the {found['customers']:,} still on time, of whom {found['lapsed']:,} lapsed: AUC "
             f"{found['auc']:.3f}, recency rule {found['auc_recency']:.3f}"
         )
+
+    if (rate := record["alerts_a_customer_year"]) is not None:
+        out.print(f"made at these cutoffs it would have raised {rate:.2f} alerts per customer and year")
 
 
 def _list(name: str, found: Mapping[str, Any]) -> dict[str, str]:

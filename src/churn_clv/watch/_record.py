@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from churn_clv import config, features, labels, metrics, timeline
 from churn_clv.events import Log
 from churn_clv.timeline import Definitions
-from churn_clv.watch._list import at_risk, measure_of
+from churn_clv.watch._list import BEFORE, NEW, at_risk, going_on, listed, measure_of
 
 Floats = NDArray[np.float64]
 WATCH, RISK, RECENCY, RANDOM = "watch", "risk", "recency", "random"
@@ -54,7 +54,8 @@ def measured(
     every = [(e, outcomes(e, log, definitions, settings)) for e in sorted(over, key=lambda e: e.cutoff)]
     closed, past = [e for e, rows in every if rows.height], [rows for _, rows in every if rows.height]
     if not closed:
-        return {"why": NO_CUTOFF, "cutoffs": [], "capacity": capacity, "lists": None, "on_time": None}
+        nothing = dict.fromkeys(("lists", "ahead_of_recency", "ahead_of_random", "on_time", "alerts_a_customer_year"))
+        return {"why": NO_CUTOFF, "capacity": capacity, "cutoffs": [], "independent_cutoffs": 0, "draws": 0} | nothing
     draws = settings.promotion.bootstrap_draws
     found = compare(past, capacity, draws, settings.seed)
     return {
@@ -65,6 +66,7 @@ def measured(
         "draws": draws,
         **found,
         "on_time": on_time(pl.concat(past)),
+        "alerts_a_customer_year": alerts(past, capacity, settings.watch.stay),
     }
 
 
@@ -198,6 +200,24 @@ def interval(drawn: Floats) -> tuple[float | None, float | None]:
 def number(value: float) -> float | None:
     """A float, None for NaN."""
     return None if np.isnan(value) else float(value)
+
+
+def alerts(past: Sequence[pl.DataFrame], capacity: int, stay: float) -> float | None:
+    """New alerts per eligible customer and year, had the list been made at each of these cutoffs, one after the other.
+
+    The first list is where it begins, not counted; None with fewer than two cutoffs.
+    """
+    on, new, years = pl.DataFrame(schema=BEFORE), 0, 0.0
+    for place, rows in enumerate(past):
+        now = rows.select("customer_id", "cutoff", days_since_last_purchase="silent")
+        scores = rows.select("customer_id", "cutoff", value_at_risk="by", churn_probability="risk", eligible=True)
+        found = listed(scores, capacity, stay, going_on(on, now))
+        if place:
+            new += found.filter(alert=NEW).height
+            days = (rows["cutoff"][0] - past[place - 1]["cutoff"][0]).days
+            years += rows.height * days / 365
+        on = found.select(BEFORE.names())
+    return new / years if years else None
 
 
 def on_time(rows: pl.DataFrame) -> dict[str, Any] | None:
