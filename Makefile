@@ -33,7 +33,7 @@ $(DEV): requirements/dev.txt pyproject.toml scripts/install.sh
 	@touch $@ $(LAB)
 
 .PHONY: demo
-demo: $(LAB) ## the main job on real data: check, train, track, promote, score, serve, ask
+demo: $(LAB) ## the main job on real data: check, train, track, promote, score, act, serve, ask
 	@$(BIN)/python scripts/demo.py
 
 .PHONY: test

@@ -168,6 +168,8 @@ def closing(settings: config.Config, configs: list[str], seconds: float) -> str:
       answers requests on {settings.service.host}:{settings.service.port}
   .venv/bin/mlflow ui --backend-store-uri {settings.tracking_uri}
       shows the runs, their plots and the registered versions
+  .venv/bin/churn-clv report {named} --out {settings.out}/report.html
+      writes one page on the customers: KPIs, cohorts, segments, journey, drivers, watch list, plan
   .venv/bin/churn-clv train {named} my.yaml
       trains again; my.yaml overlays any setting of configs/default.yaml
   .venv/bin/churn-clv init YOUR_FILES...
