@@ -146,15 +146,6 @@ def test_tastes_alone_make_no_pair() -> None:
     assert found["tested"] == 56 and found["kept"] <= 1
 
 
-def test_two_kinds_of_customers_make_no_pair() -> None:
-    """Half buy tea or cups, half books or pens, at random: cups follow tea by taste alone."""
-    draw = np.random.default_rng(4)
-    kinds = (("tea", "cups"), ("books", "pens"))
-    rows = [(f"c{n}", 5 * t, kinds[n % 2][draw.integers(2)]) for n in range(100) for t in range(20)]
-    found = affinity.document(baskets(rows), day(200), 28)
-    assert found["tested"] == 4 and found["kept"] == 0
-
-
 def test_the_next_item_out_of_time() -> None:
     """Ten items, four customers each: all buy theirs again. Everyone's top three guess 12 of 40, their own all."""
     rows = [(f"c{n:02d}", when, f"i{n % 10}") for n in range(40) for when in (10, 50, 150, 190)]

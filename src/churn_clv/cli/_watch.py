@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -67,12 +68,16 @@ def past_of(settings: config.Config, bundle: Any, log: Any) -> tuple[list[Any], 
 
 def judged_of(settings: config.Config, bundle: Any) -> tuple[Any, list[str]]:
     """The out-of-time predictions of the run that made the bundle, or None and why there are none."""
+    no_store = ["the predictions that the model was judged on are not known here: there is no tracking store"]
+    _, local, place = settings.tracking_uri.partition("sqlite:///")
+    if local and not Path(place).exists():
+        return None, no_store  # before MLflow is imported, which takes seconds
     try:
         from churn_clv import tracking
     except ImportError:
         return None, ["the predictions that the model was judged on are not known here: MLflow is not installed"]
     if not tracking.made_already(settings):
-        return None, ["the predictions that the model was judged on are not known here: there is no tracking store"]
+        return None, no_store
     try:
         run = tracking.find(settings, tracking.CHAMPION)
     except (UserError, *tracking.STORE_ERRORS) as error:
