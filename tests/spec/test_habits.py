@@ -116,15 +116,16 @@ def baskets(rows: list[tuple[str, int, str]], ends: int = 200) -> events.Log:
 
 
 def test_what_follows_what() -> None:
-    """Of each of five customers: tea - cups - tea - cups - cake. Two of four nexts are cups, both after the two teas:
-    expected 2 x 2 / 4 = 1, variance 2 x 2 x 2 x 2 / (16 x 3) = 1/3. A last tea comes too late.
+    """Of each of ten customers: tea - cups - tea - cups - cake. Two of four nexts are cups after tea; in a random order
+    4 x (2 x 2) / (5 x 4) = .8, variance 4 x .2 x .8 = .64. A last tea comes too late.
     """
     order = [(0, "tea"), (5, "cups"), (10, "tea"), (15, "cups"), (20, "cake"), (100, "tea")]
-    found = affinity.document(baskets([(f"c{i}", when, item) for i in range(5) for when, item in order]), day(200), 28)
+    found = affinity.document(baskets([(f"c{i}", when, item) for i in range(10) for when, item in order]), day(200), 28)
     pair = found["pairs"][0]
-    assert (pair["first"], pair["then"], pair["times"], pair["expected"], pair["lift"]) == ("tea", "cups", 10, 5, 2)
-    assert pair["p"] == pytest.approx(0.5 * math.erfc(5 / math.sqrt(5 / 3) / math.sqrt(2)))
-    assert (found["tested"], found["kept"]) == (1, 1)  # all others are expected less than five times
+    assert (pair["first"], pair["then"], pair["times"], pair["expected"], pair["lift"]) == (
+        "tea", "cups", 20, pytest.approx(8), pytest.approx(2.5))  # fmt: skip
+    assert pair["p"] == pytest.approx(0.5 * math.erfc(12 / math.sqrt(6.4) / math.sqrt(2)))
+    assert (found["tested"], found["kept"]) == (2, 1)  # cups then tea comes 10 times of 8; cake is too rare
 
 
 def test_benjamini_and_hochberg() -> None:
@@ -144,6 +145,15 @@ def test_tastes_alone_make_no_pair() -> None:
         rows += [(f"c{number}", 5 * t, f"i{draw.choice(8, p=taste)}") for t in range(20)]
     found = affinity.document(baskets(rows), day(200), 28)
     assert found["tested"] == 56 and found["kept"] <= 1
+
+
+def test_two_kinds_of_customers_make_no_pair() -> None:
+    """Half buy tea or cups, half books or pens, at random: cups follow tea by taste alone."""
+    draw = np.random.default_rng(4)
+    kinds = (("tea", "cups"), ("books", "pens"))
+    rows = [(f"c{n}", 5 * t, kinds[n % 2][draw.integers(2)]) for n in range(100) for t in range(20)]
+    found = affinity.document(baskets(rows), day(200), 28)
+    assert found["tested"] == 4 and found["kept"] == 0
 
 
 def test_the_next_item_out_of_time() -> None:
