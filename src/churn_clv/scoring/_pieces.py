@@ -60,7 +60,7 @@ def gather(
     cut = partial(_cut, spilled=spilled, folder=folder, without=without, alone=number == 1)
     for piece, latest in side_by_side(cut, range(number)):
         pieces.append(piece)
-        say(f"sorting the log: {len(pieces):,} of {number:,} pieces")
+        say(f"cutting the log: {len(pieces):,} of {number:,} pieces")
         last = max(filter(None, (last, latest)), default=None)
     if last is None:
         raise UserError("the event log is empty: no line of its sources became an event. Check the sources.")
