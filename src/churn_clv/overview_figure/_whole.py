@@ -1,12 +1,7 @@
-"""The report's own pictures, drawn from its document: balance, cohorts, journey, drivers, affinity, a customer.
-
-Darkness runs one way and every cell has its number; where two kinds stand side by side their marks differ as well.
-"""
+"""The pictures of all customers: balance, cohorts, journey, drivers, said and realised, reliability, affinity."""
 
 from __future__ import annotations
 
-import datetime as dt
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,16 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from churn_clv.figures import BLUE, DPI, GREY, INK, ORANGE, _figure, _title
+from churn_clv.figures import BLUE, GREY, INK, ORANGE, _figure, _title
+from churn_clv.overview_figure._sizes import NARROW, words
 
 Document = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-MOST_COHORTS, MOST_AGES, MOST_KINDS, MOST_PAIRS, MOST_ROWS = 24, 24, 10, 12, 8
+MOST_COHORTS, MOST_AGES, MOST_KINDS, MOST_PAIRS = 24, 24, 10, 12
 CMAP = "cividis_r"
-# Inches of a picture whose letters can still be read on a phone.
-NARROW = 5.4
-STYLES = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def draw(document: Document) -> dict[str, Figure]:
@@ -49,16 +42,6 @@ def draw(document: Document) -> dict[str, Figure]:
         out["reliability"] = reliability(document["reliability"])
     if document["affinity"].get("pairs"):
         out["affinity"] = affinity(document["affinity"])
-    return out
-
-
-def png(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Each figure as a PNG, to be put into a page."""
-    out = {}
-    for name, figure in figures.items():
-        held = io.BytesIO()
-        figure.savefig(held, format="png", dpi=DPI)
-        out[name] = held.getvalue()
     return out
 
 
@@ -139,8 +122,8 @@ def transitions(journey: Document) -> Figure:
     for (i, j), value in np.ndenumerate(cells):
         text = "0" if not value else f"{value:.1%}" if value < 0.1 else f"{value:.0%}"
         axes.text(j, i, text, ha="center", va="center", color=_on(value), fontsize=9)
-    axes.set_xticks(range(len(ends)), [_words(e) for e in ends], rotation=20, ha="right")
-    axes.set_yticks(range(len(kinds)), [f"{_words(k)}  ({weight[k]:,})" for k in kinds])
+    axes.set_xticks(range(len(ends)), [words(e) for e in ends], rotation=20, ha="right")
+    axes.set_yticks(range(len(kinds)), [f"{words(k)}  ({weight[k]:,})" for k in kinds])
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlabel="what came next", ylabel="after")
@@ -169,7 +152,7 @@ def steps(journey: Document) -> Figure:
             axes.annotate(f"{share:.1%}", (share, place), (6 if edge else 0, -9 if below else 7), fontsize=8,
                           textcoords="offset points", ha="left" if edge else "center",
                           va="top" if below else "bottom")  # fmt: skip
-    axes.set_yticks(range(len(rows)), [_words(r["event_type"]) for r in rows])
+    axes.set_yticks(range(len(rows)), [words(r["event_type"]) for r in rows])
     axes.set_ylim(len(rows) - 0.35, -0.75)
     axes.set_xlim(0, 1.1 * max(0.01, *(r[k] or 0.0 for r in rows for k in ("lapse_high", "repeat_high"))))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -269,73 +252,6 @@ def affinity(found: Document) -> Figure:
     axes.set_xlabel("times as often as after the same customers' other purchases")
     _title(axes, f"What comes next within {found['within_days']} days")
     return figure
-
-
-# --- one customer -----------------------------------------------------------------------------------
-def draw_customer(document: Document) -> dict[str, Figure]:
-    """The timeline, and the scores over time where there are several."""
-    out = {"timeline": timeline(document)}
-    if sum(r["churn_probability"] is not None for r in document["scores_over_time"]) > 1:
-        out["scores"] = scores(document)
-    return out
-
-
-def timeline(document: Document) -> Figure:
-    """Orders as stems as high as their money, other events as marks in rows below."""
-    figure = _figure(9.0, 4.2)
-    axes = figure.subplots()
-    orders, rest = document["orders"], document["touches"]
-    days = [_day(o["day"]) for o in orders]
-    net = [float(o["net"]) for o in orders]
-    top = max([*net, 1.0])
-    axes.vlines(days, 0, net, color=BLUE, linewidth=1.5)
-    axes.plot(days, net, "o", color=BLUE, markersize=5, label="order")
-    kinds = sorted({s["event_type"] for s in rest})[:MOST_ROWS]
-    for row, kind in enumerate(kinds):
-        own = [_day(s["day"]) for s in rest if s["event_type"] == kind]
-        axes.plot(own, [-0.1 * top * (row + 1)] * len(own), STYLES[row % len(STYLES)],
-                  color=ORANGE if row % 2 == 0 else INK, markersize=6, linestyle="none",
-                  label=_words(kind))  # fmt: skip
-    axes.axhline(0, color=GREY, linewidth=1)
-    axes.axvline(
-        _day(document["cutoff"]), color=INK, linestyle=":", linewidth=1.5, label=f"today, {document['cutoff']}"
-    )
-    axes.set_ylim(-0.1 * top * (len(kinds) + 1), 1.15 * top)
-    axes.set_ylabel(f"money of the order ({document['currency']})")
-    axes.tick_params(axis="x", rotation=20)
-    since = document["profile"].get("days_since_last_order")
-    _title(axes, "No order yet" if since is None else f"{len(orders):,} purchase days; days since the last: {since:,}")
-    axes.legend(loc="upper left", frameon=False, ncols=3, fontsize=8)
-    return figure
-
-
-def scores(document: Document) -> Figure:
-    """Probability of lapse at each stored scoring."""
-    rows = [r for r in document["scores_over_time"] if r["churn_probability"] is not None]
-    figure = _figure(NARROW, 3.4)
-    axes = figure.subplots()
-    days = [_day(r["cutoff"]) for r in rows]
-    axes.plot(days, [r["churn_probability"] for r in rows], "o-", color=BLUE)
-    base = document["scores"].get("base_rate")
-    if base is not None:
-        axes.axhline(base, color=GREY, linestyle="--", label=f"everyone: {base:.0%}")
-        axes.legend(frameon=False)
-    axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    few = days[:: -(-len(days) // 4)]
-    axes.set_xticks(few, [day.isoformat() for day in few])
-    axes.set_ylabel("probability of lapse")
-    change = rows[-1]["churn_probability"] - rows[0]["churn_probability"]
-    _title(axes, f"Risk {'up' if change >= 0 else 'down'} by {abs(100 * change):.0f} points since {rows[0]['cutoff']}")
-    return figure
-
-
-def _day(text: str) -> Any:
-    return dt.date.fromisoformat(text)
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _short(name: str) -> str:
