@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from churn_clv import features, timeline
-from churn_clv.features import _history
+from churn_clv.features import _history, margin
 from churn_clv.features._feature import Grain
 
 # Polars' names of aggregates whose result depends on the order of rows, or is a float made from many rows.
@@ -41,7 +41,8 @@ def aggregated(grain: str, expr: pl.Expr) -> pl.DataType:
 
 @pytest.mark.parametrize("grain", get_args(Grain))
 def test_aggregates_are_exact(grain: str) -> None:
-    entries = [f for f in features.catalogue(ALL) if f.grain == grain]
+    # margins are of CLV, and in no catalogue
+    entries = [f for f in (*features.catalogue(ALL), *margin.features(ALL)) if f.grain == grain]
     assert entries
     for f in entries:
         assert not words(f.expr) & INEXACT, f.name
