@@ -78,11 +78,13 @@ def _plan(
 ) -> dict[str, Any]:
     """Plan, write and draw; release where asked."""
     from churn_clv import actions as room
-    from churn_clv import actions_figure, events, figures, pseudonym
+    from churn_clv import actions_figure, events, figures, pseudonym, scoring
 
+    stored = scoring.scorings(scoring.scores_folder(settings))
+    bundle = None if stored else bundle_of(settings, None)  # that there is none is said before the log is read
     say("reading the log")
     log = events.read_log(settings)
-    scores, source = scores_at_end(settings, log, say)
+    scores, source = scores_at_end(settings, log, say, bundle)
     say("planning")
     name = actions.campaign or f"{settings.dataset}-{scores['cutoff'][0]}"
     outbox = room.outbox_file(settings)
@@ -196,9 +198,13 @@ def _action(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "action": row["action"], "channel": row["channel"], "best for": f"{row['best_for']:,}",
         "treated": f"{row['treated']:,}", "held out": f"{row['holdout']:,}", "cost": f"{row['expected_cost']:,.2f}",
-        "profit": f"{row['promised_profit']:,.2f}", "save rate": f"{points(row['mean_save_rate'])} {row['rates']}",
+        "profit": f"{row['promised_profit']:,.2f}", "save rate": _of_kind(points(row["mean_save_rate"]), row["rates"]),
         "breaks even at": points(row["mean_break_even"]),
     }  # fmt: skip
+
+
+def _of_kind(rate: str, kind: str) -> str:
+    return rate if rate == "-" else f"{rate} {kind}"
 
 
 def _of_budget(document: Mapping[str, Any]) -> str:

@@ -249,7 +249,9 @@ def _plan(document: Document, pictures: Shown) -> str:
         ("action", "channel", "treated", "held out", f"cost ({currency})", f"profit ({currency})", "save rate",
          "breaks even"),
         [(r["action"], r["channel"], f"{r['treated']:,}", f"{r['holdout']:,}", money(r["expected_cost"]),
-          money(r["promised_profit"]), f"{share(r['mean_save_rate'])} {r['rates']}", share(r["mean_break_even"]))
+          money(r["promised_profit"]),
+          NONE if r["mean_save_rate"] is None else f"{share(r['mean_save_rate'])} {r['rates']}",
+          share(r["mean_break_even"]))
          for r in found["actions"]], text=(0, 1),
     )  # fmt: skip
     left = [f"{words(why)} {n:,}" for why, n in found["left_out"].items()]
