@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from html import escape
-from typing import Any
 
 from churn_clv import wording
+from churn_clv.overview_page._decisions import given, plan, watch
 from churn_clv.overview_page._kpis import kpis_section
+from churn_clv.overview_page._shown import Shown, shown
 from churn_clv.overview_page._words import NONE, Document, missing, money, number, share, words
-from churn_clv.report.html import facts, links, paragraph, picture, section, table
+from churn_clv.report.html import facts, links, paragraph, section, table
 from churn_clv.report.html import page as as_page
 
 TITLES = {
@@ -18,19 +19,14 @@ TITLES = {
     "watch": "Watch list", "plan": "The plan", "loyalty": "Loyalty", "affinity": "What is bought next",
     "ledger": "Ledger",
 }  # fmt: skip
-# On a phone these scroll: made to fit, their letters would be too small.
-BROAD = {"cohorts_retention", "cohorts_revenue", "realised", "affinity", "segments_matrix", "transitions"}
-FULL = {"plan", "segments_flows_lifecycle_stage", "segments_flows_value_tier"}
-MOST_WATCHED = 25
-Shown = Mapping[str, bytes]
 
 
 def render(document: Document, pictures: Shown) -> str:
     """The whole page; ``pictures``: PNG bytes by name."""
     makers: dict[str, Callable[[Document, Shown], str]] = {
         "kpis": kpis_section, "cohorts": _cohorts, "segments": _segments, "journey": _journey, "drivers": _drivers,
-        "realised": _realised, "reliability": _reliability, "watch": _watch, "plan": _plan,
-        "loyalty": _given("loyalty"), "affinity": _affinity, "ledger": _given("ledger"),
+        "realised": _realised, "reliability": _reliability, "watch": watch, "plan": plan,
+        "loyalty": given("loyalty"), "affinity": _affinity, "ledger": given("ledger"),
     }  # fmt: skip
     parts = [_head(document), links(TITLES)]
     for name, make in makers.items():
@@ -42,13 +38,6 @@ def render(document: Document, pictures: Shown) -> str:
 
 # Sections that show something even where part of them is missing.
 _PARTLY = {"kpis", "journey", "reliability"}
-
-
-def shown(pictures: Shown, name: str, alt: str, says: str) -> str:
-    """A picture and the sentence under it; nothing where there is none."""
-    if name not in pictures:
-        return ""
-    return picture(alt, pictures[name], name in BROAD, name in FULL) + paragraph(says, "says")
 
 
 def _head(document: Document) -> str:
@@ -195,70 +184,6 @@ def _reliability(document: Document, pictures: Shown) -> str:
     return out
 
 
-def _watch(document: Document, _: Shown) -> str:
-    found = document["watch"]
-    rows = found.get("customers", ())[:MOST_WATCHED]
-    if not rows:
-        return _tables(found)
-    out = paragraph(f"The customers with most value at risk, as `churn-clv watch` lists them; the first {len(rows)}.")
-    out += _record(found.get("record") or {})
-    return out + table(
-        ("customer", "at risk", "risk", "listed since", "theme", "why", "what changed"),
-        [(str(r["customer_id"]), money(r.get("value_at_risk")), share(r.get("churn_probability"), 0),
-          str(r.get("since") or r.get("alert") or NONE), str(r.get("theme") or NONE), _why(r),
-          str(r.get("changed") or NONE)) for r in rows],
-        text=(0, 3, 4, 5, 6), wrapped=(5, 6),
-    )  # fmt: skip
-
-
-LISTS = {"watch": "such a list", "risk": "the likeliest to lapse", "recency": "the longest silent", "random": "chance"}
-
-
-def _record(record: Document) -> str:
-    """How often such a list was right, as far as it was measured."""
-    if record.get("why"):
-        return paragraph(f"Its own record is not measured: {record['why']}.", "small")
-    lists = record.get("lists") or {}
-    rows = [(LISTS.get(name, words(name)), share(one.get("precision")), share(one.get("value_caught")))
-            for name, one in lists.items()]  # fmt: skip
-    days = ", ".join(str(one["cutoff"]) for one in record.get("cutoffs", ()))
-    heads = (f"as many named at {days} by", "of them lapsed", "of the value that lapsed")
-    return table(heads, rows) if rows else ""
-
-
-def _why(row: Document) -> str:
-    return next((str(r["text"]) for r in row.get("reasons") or () if r.get("direction") == "raises"), NONE)
-
-
-def _plan(document: Document, pictures: Shown) -> str:
-    found, currency = document["plan"], document["currency"]
-    curve = found["curve"]
-    says = (f"Without limits {curve['best_contacts']:,} of {curve['candidates']:,} candidates pay; each contact beyond "
-            "the peak costs more than it brings. The other panes show what the same contacts bring if the assumed "
-            "rates are wrong.") if curve["candidates"] else "Nobody can be priced or contacted."  # fmt: skip
-    out = shown(pictures, "plan", "Profit by contacts, and its sensitivity", says)
-    out += paragraph(
-        f"{found['treated']:,} treated and {found['holdout']:,} held out promise {money(found['promised_profit'])} "
-        f"{currency} at an expected cost of {money(found['expected_cost'])}"
-        + (f" of a budget of {money(found['budget'])}" if found["budget"] is not None else "") + "."
-    )  # fmt: skip
-    if found["assumed"]:
-        examples = " Costs and rates are the shipped examples." if found["shipped_actions"] else ""
-        out += paragraph(f"Assumed, not measured: the rates of {wording.listed(found['assumed'])}.{examples}")
-    out += table(
-        ("action", "channel", "treated", "held out", f"cost ({currency})", f"profit ({currency})", "save rate",
-         "breaks even"),
-        [(r["action"], r["channel"], f"{r['treated']:,}", f"{r['holdout']:,}", money(r["expected_cost"]),
-          money(r["promised_profit"]),
-          NONE if r["mean_save_rate"] is None else f"{share(r['mean_save_rate'])} {r['rates']}",
-          share(r["mean_break_even"]))
-         for r in found["actions"]], text=(0, 1),
-    )  # fmt: skip
-    left = [f"{words(why)} {n:,}" for why, n in found["left_out"].items()]
-    out += paragraph("Left out: " + "; ".join(left) + ".", "small") if left else ""
-    return out + "".join(paragraph(note, "small") for note in found["notes"])
-
-
 def _affinity(document: Document, pictures: Shown) -> str:
     found = document["affinity"]
     out = paragraph(f"{found['kept']:,} of {found['tested']:,} ordered pairs of {found['items']} items "
@@ -282,24 +207,3 @@ def _affinity(document: Document, pictures: Shown) -> str:
         f"{told['n']:,} customers who bought again from {told['split']} on. Best: {names[told['best']]}; its lead over "
         f"{names[told['next_best']]} is one {sure}."
     )
-
-
-def _given(name: str) -> Callable[[Document, Shown], str]:
-    return lambda document, _: _tables(document[name])
-
-
-def _tables(found: Document) -> str:
-    """A document of another command: its ``sentences``, and ``tables`` of ``title`` and ``rows``."""
-    out = "".join(paragraph(str(line)) for line in found.get("sentences", ()))
-    for one in found.get("tables", ()):
-        rows = one["rows"]
-        if rows:
-            out += f"<h3>{escape(str(one['title']))}</h3>"
-            out += table([words(k) for k in rows[0]], [[_cell(v) for v in row.values()] for row in rows])
-    return out
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return NONE
-    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)
