@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -40,8 +41,32 @@ def test_pieces_and_parts_change_nothing(tiny_bundle: Bundle, tmp_path: Path, as
         k: summary[k] for k in ("rows", "eligible", "reasons", "bands", "cutoff")
     }
     assert told["expected_spend_total"] == pytest.approx(summary["expected_spend_total"], rel=1e-14)
-    pieces = "piece_events" in asked and asked["piece_events"] > 10**6
-    assert (told["fingerprint"] == log.fingerprint) == pieces  # of one piece it is the log's own
+    stored = scoring.stored(own, log, lambda frame: frame, log.ends)
+    assert stored is not None and stored[0].equals(found)  # it is this log's, in however many pieces it was cut
+
+
+def test_only_scores_of_this_log_this_model_and_this_code_are_found_again(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    own = shop.settings(tmp_path)
+    log = events.read_log(own)
+    ask = partial(scoring.stored, own, log, lambda frame: frame, log.ends)
+    assert ask() is None
+    document = shop.score(own, tiny_bundle)
+    manifest = Path(document["files"][0]).parent / scoring.MANIFEST
+    assert ask() is not None and ask(version=tiny_bundle.version) is not None and ask(version="another") is None
+    assert scoring.stored(own, log, lambda frame: frame, log.ends - dt.timedelta(days=1)) is None
+    gone = log.frame["customer_id"][0]
+    assert scoring.stored(own, log, lambda frame: frame.filter(pl.col("customer_id") != gone), log.ends) is None
+    cent = pl.col("amount") + (pl.int_range(pl.len()) == 4).cast(pl.Int64)
+    other = dataclasses.replace(log, frame=log.frame.with_columns(cent))
+    assert scoring.stored(own, other, lambda frame: frame, log.ends) is None
+    later = dataclasses.replace(log, starts={kind: day + dt.timedelta(days=1) for kind, day in log.starts.items()})
+    assert scoring.stored(own, later, lambda frame: frame, log.ends) is None
+    told = manifest.read_text(encoding="utf-8")
+    manifest.write_text(told.replace(document["made_by"], "churn-clv 0.0.0"), encoding="utf-8")
+    assert ask() is None
+    manifest.write_text(told, encoding="utf-8")
+    Path(document["files"][0]).write_bytes(b"no parquet")
+    assert ask() is None
 
 
 def test_the_same_lines_are_the_same_log_in_any_order(tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from churn_clv import actions, actions_figure, config, playbook
+from churn_clv import actions, actions_figure, playbook
 from churn_clv.actions import NOBODY
 from churn_clv.actions._contact import blocked
 from churn_clv.actions._curve import curve
@@ -388,23 +387,3 @@ def test_the_document_is_frozen_and_the_shipped_one_loads() -> None:
     assert isinstance(shipped, playbook.Actions) and all(
         not r.measured for a in shipped.actions.values() for r in a.rates.values()
     )
-
-
-def test_the_latest_scoring_is_read_in_all_its_parts(tmp_path: Path) -> None:
-    settings = config.from_dict({"dataset": "shop", "out": str(tmp_path)})
-    assert actions.latest_scoring(settings) is None
-    for day, names in (("2024-01-01", ["old"]), ("2024-03-01", ["a", "b"])):
-        place = tmp_path / "scores" / "shop" / f"cutoff={day}" / "model=0123"
-        place.mkdir(parents=True)
-        for number, name in enumerate(names):
-            scores([(name, 0.5, 100.0)]).write_parquet(place / f"part-{number}.parquet")
-        manifest = {"cutoff": day, "model_version": "0123", "rows": len(names), "horizon_days": 28}
-        (place / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    (tmp_path / "scores" / "shop" / "cutoff=2025-01-01" / "model=half").mkdir(parents=True)
-    found = actions.latest_scoring(settings)
-    assert (
-        found is not None and found[0]["customer_id"].to_list() == ["a", "b"] and "cutoff=2024-03-01" in str(found[1])
-    )
-    next(found[1].glob("*.parquet")).write_bytes(b"no parquet")
-    with pytest.raises(UserError, match="cannot be read"):
-        actions.latest_scoring(settings)

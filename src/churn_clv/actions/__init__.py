@@ -9,7 +9,6 @@ from churn_clv.actions._measure import measure, measured_rates, outcomes, overla
 from churn_clv.actions._outbox import campaigns, check, contacts, forget, release, write_audiences
 from churn_clv.actions._places import (
     folder,
-    latest_scoring,
     outbox_file,
     overlay_file,
     write_json,
@@ -46,7 +45,6 @@ __all__ = [
     "folder",
     "forget",
     "held_out",
-    "latest_scoring",
     "make",
     "measure",
     "measured_rates",

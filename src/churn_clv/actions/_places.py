@@ -1,4 +1,4 @@
-"""Where a campaign's files lie under ``out``, the latest scoring, and how a plan is written whole."""
+"""Where a campaign's files lie under ``out``, and how a plan is written whole."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import config, scoring
+from churn_clv import config
 from churn_clv.actions._plan import Plan
-from churn_clv.errors import UserError
 
 PLAN, DOCUMENT = "plan.parquet", "plan.json"
 
@@ -31,24 +30,6 @@ def outbox_file(settings: config.Config) -> Path:
 def overlay_file(settings: config.Config) -> Path:
     """The measured rates, as ``act --actions`` takes them."""
     return folder(settings) / "measured.yaml"
-
-
-def latest_scoring(settings: config.Config) -> tuple[pl.DataFrame, Path] | None:
-    """The scoring of the latest cutoff, of one cutoff the last written; None where nothing was scored yet.
-
-    Raises UserError where its files cannot be read.
-    """
-    found = scoring.scorings(scoring.scores_folder(settings))
-    if not found:
-        return None
-    place = found[-1].folder
-    try:
-        scores = pl.read_parquet(scoring.parts_of(place), hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"the scoring in {place} cannot be read ({error}). Run `churn-clv score` again.") from None
-    if scores.is_empty():
-        raise UserError(f"the scoring in {place} is empty. Run `churn-clv score` again.")
-    return scores, place
 
 
 def write_plan(plan: Plan, place: Path) -> None:

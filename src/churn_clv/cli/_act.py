@@ -110,21 +110,16 @@ def _plan(
 def scores_at_end(
     settings: config.Config, log: Any, say: Callable[[str], None], bundle: Any = None
 ) -> tuple[Any, str]:  # fmt: skip
-    """The latest scoring of this log's end (with ``bundle``: by that), else one made in memory with the bundle, by
-    default the published one."""
-    from churn_clv import actions as room
+    """The stored scoring of this log's end (with ``bundle``: by that), else one made in memory with the bundle, by
+    default the published one; and where it lies."""
     from churn_clv import forgotten, scoring
 
-    found = room.latest_scoring(settings)
-    if (
-        found is not None
-        and found[0]["cutoff"][0] == log.ends
-        and (bundle is None or found[0]["model_version"][0] == bundle.version)
-    ):
+    without = forgotten.without(settings)
+    found = scoring.stored(settings, log, without, log.ends, None if bundle is None else bundle.version)
+    if found is not None:
         return found[0], str(found[1])
-    say("scoring (no scoring at the log's end is stored)")
-    made = scoring.score(bundle or bundle_of(settings, None), log)
-    return forgotten.without(settings)(made), "made in memory"
+    say("scoring (no scoring of this log at its end is stored)")
+    return without(scoring.score(bundle or bundle_of(settings, None), log)), "made in memory"
 
 
 def _only(scores: Any, column: str) -> Any:

@@ -22,14 +22,13 @@ def loyalty(configs: Configs, as_json: Json = False) -> None:
 
 
 def _loyalty(settings: config.Config, say: Callable[[str], None]) -> dict[str, Any]:
-    from churn_clv import actions, disk, events
+    from churn_clv import disk, events, forgotten, scoring
     from churn_clv import loyalty as room
 
     say("reading the log")
     log = events.read_log(settings)
-    stored = actions.latest_scoring(settings)
-    scores = stored[0] if stored is not None and stored[0]["cutoff"][0] == log.ends else None
-    frame, document = room.run(settings, log, scores, say)
+    stored = scoring.stored(settings, log, forgotten.without(settings), log.ends)
+    frame, document = room.run(settings, log, None if stored is None else stored[0], say)
     folder = room.loyalty_folder(settings) / f"cutoff={log.ends}"
     document |= {"folder": str(folder)}
     with disk.alone(room.loyalty_folder(settings) / ".lock", say):

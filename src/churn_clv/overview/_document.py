@@ -109,13 +109,9 @@ def scored(
     settings: config.Config, own: bundle.Bundle, log: events.Log, cutoff: dt.date
 ) -> tuple[pl.DataFrame, str]:  # fmt: skip
     """Everyone's scores by this bundle: stored ones of that cutoff, else made in memory; without the forgotten."""
-    folder = scoring.scores_folder(settings)
-    for one in reversed(scoring.scorings(folder)):
-        if one.cutoff == cutoff and one.version == own.version and one.manifest.get("fingerprint") == log.fingerprint:
-            parts = [pl.read_parquet(p, hive_partitioning=False) for p in scoring.parts_of(one.folder)]
-            if parts:
-                return pl.concat(parts), str(one.folder)
-    return forgotten.without(settings)(scoring.score(own, log, cutoff)), "made in memory"
+    without = forgotten.without(settings)
+    found = scoring.stored(settings, log, without, cutoff, own.version)
+    return (without(scoring.score(own, log, cutoff)), "made in memory") if found is None else (found[0], str(found[1]))
 
 
 def _try(make: Callable[[], Any]) -> Any:

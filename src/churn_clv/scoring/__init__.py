@@ -17,6 +17,7 @@ from churn_clv.scoring._past import Scoring, last_before, scorings
 from churn_clv.scoring._places import MANIFEST, aside, lock_file, mend, parts_of, scores_folder, table_file, work_folder
 from churn_clv.scoring._reasons import reasons_folder
 from churn_clv.scoring._run import Asked, Scored, check, run
+from churn_clv.scoring._stored import stored
 from churn_clv.scoring._summary import summary
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "score",
     "scores_folder",
     "scorings",
+    "stored",
     "summary",
     "table_file",
     "work_folder",

@@ -1,8 +1,8 @@
 """A log in pieces of whole customers, on disk, so that no more than two or three are ever in memory.
 
-Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. A piece is
-named by its content, whatever the order of its rows, which no score depends on: a piece scored before is known again,
-also after a kill.
+Which piece a customer belongs to is a hash of the id: pieces are of one size whatever the ids look like. Content is
+known by sums of the rows' hashes, which no order and no cut into pieces changes, as no score depends on these: a piece
+scored before is known again, also after a kill, and a scoring by the log that it was made of.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,12 +31,17 @@ Without = Callable[[pl.DataFrame], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some customers' whole histories in a file; ``customers`` and ``events`` count them."""
+    """Some customers' whole histories in a file; ``customers`` and ``events`` count them, ``sums`` are its content."""
 
     path: Path
-    fingerprint: str
+    sums: tuple[int, int]
     customers: int
     events: int
+
+    @property
+    def name(self) -> str:
+        """Sixteen hexadecimal digits of its content."""
+        return _digest(self.events, self.sums)
 
     def frame(self) -> pl.DataFrame:
         """Its events in LOG_SCHEMA, in no order that means anything."""
@@ -65,11 +70,15 @@ def gather(
     if last is None:
         raise UserError("the event log is empty: no line of its sources became an event. Check the sources.")
     ends = settings.events.ends or last.date() + dt.timedelta(days=1)
-    starts, marks = parts.starts(), [piece.fingerprint for piece in pieces]
-    # The whole log's own fingerprint where it is one piece; of more, one that the pieces' have.
-    content = marks[0] if number == 1 else hashlib.sha256(" ".join(marks).encode()).hexdigest()[:16]
-    total = sum(piece.events for piece in pieces)
+    starts, total = parts.starts(), sum(piece.events for piece in pieces)
+    content = _digest(total, [sum(sums) % _WRAP for sums in zip(*(piece.sums for piece in pieces), strict=True)])
     return pieces, Extent(parts.rules, starts, ends, total, events.identify(content, starts, ends))
+
+
+def mark(log: events.Log, without: Without) -> str:
+    """The fingerprint that ``gather`` gives the same log, of one held whole."""
+    frame = _full(without(log.frame))
+    return events.identify(_digest(frame.height, _sums(frame)), log.starts, log.ends)
 
 
 def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> list[list[Path]]:
@@ -106,21 +115,25 @@ def _cut(
     frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
         path
     )
-    content = events.fingerprint(frame) if alone else _content(frame)
-    return Piece(path, content, frame["customer_id"].n_unique(), frame.height), last  # type: ignore[return-value]
+    return Piece(path, _sums(frame), frame["customer_id"].n_unique(), frame.height), last  # type: ignore[return-value]
 
 
-def _content(frame: pl.DataFrame) -> str:
-    """Sixteen hexadecimal digits that say whether two pieces hold the same rows, in whatever order.
+def _sums(frame: pl.DataFrame) -> tuple[int, int]:
+    """Two sums of the hashes of a frame's rows in LOG_SCHEMA, modulo 2^64.
 
-    Of sums of the rows' hashes: no order matters, and nothing is sorted. Another Polars may hash otherwise; then a
-    piece is scored again.
+    Another Polars may hash otherwise; then what was scored is scored again.
     """
-    sums = [int(frame.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2)]
-    return hashlib.sha256(f"{frame.height} rows {sums}".encode()).hexdigest()[:16]
+    rows = frame.select(*LOG_SCHEMA)
+    first, second = (int(rows.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2))
+    return first, second
+
+
+def _digest(rows: int, sums: Sequence[int]) -> str:
+    return hashlib.sha256(f"{rows} rows {list(sums)}".encode()).hexdigest()[:16]
 
 
 _ALWAYS = ("customer_id", "time", "event_type")
+_WRAP = 1 << 64
 
 
 def _full(frame: pl.DataFrame) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from churn_clv import __version__, config
+from churn_clv import config
 from churn_clv.ahead import side_by_side
 from churn_clv.bundle import Bundle
 from churn_clv.disk import put_in_place, written
@@ -27,11 +27,11 @@ from churn_clv.scoring._columns import columns
 from churn_clv.scoring._past import Scoring, last_before, with_previous
 from churn_clv.scoring._pieces import PIECE_EVENTS, Piece, gather
 from churn_clv.scoring._reasons import write_reasons
+from churn_clv.scoring._stored import MADE_BY, standing
 from churn_clv.scoring._summary import Tally
 
 Say = Callable[[str], None]
 LOG = "log"
-MADE_BY = f"churn-clv {__version__}"
 ABANDONED_AFTER_SECONDS = 7 * 86_400
 
 
@@ -84,7 +84,9 @@ def run(
         check(bundle, extent, cutoff)
         target = _places.scoring_folder(settings, cutoff, bundle.version)
         new, old = _places.aside(settings, target)
-        known = None if asked.again else _standing(target, extent, asked.actions)
+        known = None if asked.again else standing(target, extent.fingerprint)
+        if known is not None and known["actions"] != (asked.actions and identity(asked.actions)):
+            known = None
         already = known is not None
         if known is None:
             scored = work / f"{cutoff}-{target.name}-scored"
@@ -122,18 +124,6 @@ def _swept(settings: config.Config, work: Path) -> Iterator[None]:
             work.parent.rmdir()
 
 
-def _standing(target: Path, log: Extent, actions: Actions | None) -> dict[str, Any] | None:
-    """The manifest of a scoring that stands whole, made of this log, with these actions and by this code; else None."""
-    known = _places.manifest_of(target)
-    same = {"format": _places.FORMAT, "fingerprint": log.fingerprint, "made_by": MADE_BY,
-            "actions": actions and identity(actions)}  # fmt: skip
-    if known is None or any(known.get(key) != value for key, value in same.items()):
-        return None
-    parts = [target / part["file"] for part in known["parts"]]
-    whole = all(path.exists() for path in parts) and _assemble.checksum(parts) == known["sha256"]
-    return known if whole else None
-
-
 def check(bundle: Bundle, log: Extent, cutoff: dt.date) -> None:
     """Refuse a cutoff outside the log, and a log that is read by other rules, or begins later, than in training."""
     first, trained = min(log.starts.values()), bundle.definitions
@@ -157,7 +147,7 @@ def check(bundle: Bundle, log: Extent, cutoff: dt.date) -> None:
 def _score_pieces(bundle: Bundle, pieces: list[Piece], cutoff: dt.date, folder: Path, say: Say) -> list[Path]:
     """Each piece's scores in a file of ``folder``, named by the piece's content; those that are there are kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{place:05d}-{piece.fingerprint}.arrow" for place, piece in enumerate(pieces)]
+    paths = [folder / f"{place:05d}-{piece.name}.arrow" for place, piece in enumerate(pieces)]
     there = [path.exists() for path in paths]
     total, done, again = sum(piece.customers for piece in pieces), 0, 0
 
