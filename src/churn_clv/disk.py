@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,45 @@ def written(path: Path) -> Iterator[Path]:
     finally:
         draft.unlink(missing_ok=True)
     flush(path.parent)
+
+
+@contextmanager
+def folder_written(target: Path) -> Iterator[Path]:
+    """A new folder beside ``target`` to write to; at the end it takes its place, files flushed, all or nothing.
+
+    ``target`` may be missing for a moment. Its writers hold a lock, or accept that the last one wins.
+    """
+    with _beside(target) as aside:
+        (new := aside / "new").mkdir()
+        yield new
+        for path in new.iterdir():
+            flush(path)
+        put_in_place(new, target, aside / "old")
+
+
+@contextmanager
+def files_written(folder: Path, last: str | None = None) -> Iterator[Path]:
+    """A new folder to write files to; at the end they move into ``folder`` by name; whatever else is there stays.
+
+    The file ``last`` moves last: who finds it finds the others.
+    """
+    with _beside(folder) as aside:
+        yield aside
+        folder.mkdir(exist_ok=True)
+        for path in sorted(aside.iterdir(), key=lambda path: (path.name == last, path.name)):
+            flush(path)
+            os.replace(path, folder / path.name)
+    flush(folder)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        yield aside
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ import polars as pl
 from churn_clv.actions._contact import CONTACTS
 from churn_clv.actions._plan import Plan
 from churn_clv.actions._telling import TREATED
+from churn_clv.disk import written
 from churn_clv.errors import UserError
 
 KEPT = (
@@ -177,9 +178,8 @@ def write_audiences(plan: Plan, place: Path) -> list[Path]:
     for (channel, action), rows in own.partition_by("channel", "action", as_dict=True).items():
         path = place / str(channel) / f"{action}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}")
-        rows.sort("customer_id").write_csv(draft)
-        draft.replace(path)
+        with written(path) as draft:
+            rows.sort("customer_id").write_csv(draft)
         out.append(path)
     return sorted(out)
 

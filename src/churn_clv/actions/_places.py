@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import polars as pl
 
 from churn_clv import config
 from churn_clv.actions._plan import Plan
+from churn_clv.disk import files_written, written
 
 PLAN, DOCUMENT = "plan.parquet", "plan.json"
 
@@ -33,19 +31,11 @@ def overlay_file(settings: config.Config) -> Path:
 
 
 def write_plan(plan: Plan, place: Path) -> None:
-    """``place``/plan.parquet, .csv and .json, all or none; an earlier plan there is replaced."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".plan-", dir=place.parent))
-    try:
-        plan.frame.write_parquet(aside / PLAN)
-        plan.frame.with_columns(pl.col(pl.Float64).round(6)).write_csv(aside / "plan.csv")
-        write_json(plan.document, aside / DOCUMENT)
-        aside.chmod(0o755)
-        place.mkdir(exist_ok=True)
-        for path in sorted(aside.iterdir()):  # the document last: who finds it finds the rest
-            os.replace(path, place / path.name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    """``place``/plan.parquet, .csv and .json, replacing those of an earlier plan."""
+    with files_written(place, last=DOCUMENT) as new:
+        plan.frame.write_parquet(new / PLAN)
+        plan.frame.with_columns(pl.col(pl.Float64).round(6)).write_csv(new / "plan.csv")
+        write_json(plan.document, new / DOCUMENT)
 
 
 def write_json(document: dict[str, Any], path: Path) -> None:
@@ -56,8 +46,5 @@ def write_json(document: dict[str, Any], path: Path) -> None:
 def write_text(text: str, path: Path) -> None:
     """Text, written aside and renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    with written(path) as draft:
+        draft.write_text(text, encoding="utf-8")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,19 +162,10 @@ def _notes(own: config.Loyalty, kinds: set[str]) -> list[str]:
 
 def write(frame: pl.DataFrame, document: dict[str, Any], folder: Path) -> None:
     """``folder``/loyalty.parquet, loyalty.csv, waiting.csv and loyalty.json: all or none."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".loyalty-", dir=folder.parent))
-    new = aside / "new"
-    try:
-        new.mkdir()
+    with disk.folder_written(folder) as new:
         frame.write_parquet(new / "loyalty.parquet")
         frame.with_columns(pl.col(pl.Float64).round(6)).write_csv(new / "loyalty.csv")
         if document["customers"]:
             pl.DataFrame(document["customers"], infer_schema_length=None).write_csv(new / "waiting.csv")
         text = json.dumps(document, indent=1, allow_nan=False, default=str, ensure_ascii=False)
         (new / "loyalty.json").write_text(text + "\n", encoding="utf-8")
-        for path in new.iterdir():
-            disk.flush(path)
-        disk.put_in_place(new, folder, aside / "old")
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,20 +37,11 @@ def tables_folder(path: Path) -> Path:
 def write_tables(document: Mapping[str, Any], path: Path) -> list[Path]:
     """The CSV files in ``tables_folder``, all or none; those of an earlier report that had more tables go."""
     folder = tables_folder(path)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        names = []
+    with disk.files_written(folder) as new:
         for name, frame in overview.tables(document).items():
-            frame.write_csv(aside / f"{name}.csv")
-            names.append(f"{name}.csv")
-        aside.chmod(0o755)
-        folder.mkdir(exist_ok=True)
-        for old in folder.glob("*.csv"):
-            if old.name not in names:
-                old.unlink()
-        for name in names:
-            os.replace(aside / name, folder / name)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            frame.write_csv(new / f"{name}.csv")
+        names = sorted(file.name for file in new.iterdir())
+    for old in folder.glob("*.csv"):
+        if old.name not in names:
+            old.unlink()
     return [folder / name for name in names]

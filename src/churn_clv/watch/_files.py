@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +41,11 @@ def before(settings: config.Config, cutoff: dt.date) -> pl.DataFrame:
 
 def write(frame: pl.DataFrame, document: dict[str, Any], folder: Path) -> None:
     """``folder``/watch.parquet, .csv and .json: all or none; what stood there is replaced."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".watch-", dir=folder.parent))
-    new = aside / "new"
-    try:
-        new.mkdir()
+    with disk.folder_written(folder) as new:
         frame.write_parquet(new / TABLE)
         flat(frame).write_csv(new / CSV)
         text = json.dumps(document, indent=1, allow_nan=False, default=str, ensure_ascii=False)
         (new / DOCUMENT).write_text(text + "\n", encoding="utf-8")
-        for path in new.iterdir():
-            disk.flush(path)
-        disk.put_in_place(new, folder, aside / "old")
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
