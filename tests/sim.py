@@ -22,7 +22,7 @@ QUICK = {
 
 def settings(**sections: dict[str, Any]) -> config.Config:
     """The defaults with quick boosters, four training cutoffs two weeks apart, and these sections' changes."""
-    values = yaml.safe_load(config.default_text())
+    values = yaml.safe_load(config.shipped_text("default.yaml"))
     changes: dict[str, Any] = {
         "timeline": {"step_days": 14, "max_train_cutoffs": 4},
         "population": {"active_within_days": 84},

@@ -237,7 +237,7 @@ def test_the_wheel_runs_in_the_clean_environment(clone: Path, clean: Clean, tmp_
     env = clean.env | {"PYTHONPATH": str(tmp_path / "site")}
     code = (
         "import sys; from churn_clv import config; config.load(sys.argv[1]);"
-        "print(config.__file__); print(config.default_text(), end='')"
+        "print(config.__file__); print(config.shipped_text('default.yaml'), end='')"
     )
     overlay = clone / "configs" / "simulator.yaml"
     where, _, text = run(clean.bin / "python", "-c", code, overlay, env=env, cwd=tmp_path).partition("\n")

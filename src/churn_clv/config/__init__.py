@@ -6,7 +6,6 @@ commented; other files are overlays of a few lines. Units stand in the key names
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from churn_clv.config._after import Case, Ledger, Loyalty, Survey, Watch
 from churn_clv.config._base import Section
+from churn_clv.config._files import parse_yaml, read_yaml, shipped_text
 from churn_clv.config._kpis import KPIS, Aim, Cost, Kpis
 from churn_clv.config._refused import expected
 from churn_clv.config._sections import (
@@ -46,7 +46,6 @@ from churn_clv.config._segments import (
     Segments,
     ValueRisk,
     segment_rules,
-    segments_text,
 )
 from churn_clv.config._sources import (
     MAPPINGS,
@@ -117,15 +116,16 @@ __all__ = [
     "ValueRisk",
     "Watch",
     "When",
-    "default_text",
     "expected",
     "from_dict",
     "load",
     "names_dataset",
     "overlaid",
+    "parse_yaml",
     "places",
+    "read_yaml",
     "segment_rules",
-    "segments_text",
+    "shipped_text",
     "to_yaml",
     "without_password",
 ]
@@ -135,21 +135,13 @@ DEFAULT = "default.yaml"
 NAMED = ("targets", "sources", "attributes")
 
 
-def default_text() -> str:
-    """The text of default.yaml: from the wheel, or from the checkout's configs/ folder."""
-    shipped = resources.files("churn_clv").joinpath(DEFAULT)
-    if shipped.is_file():
-        return shipped.read_text(encoding="utf-8")
-    return (Path(__file__).parents[3] / "configs" / DEFAULT).read_text(encoding="utf-8")
-
-
 def load(*paths: str | Path, **settings: Any) -> Config:
     """Merge default.yaml, the given overlays, left to right, and ``settings`` by section; check the result.
 
     ``load("a.yaml", timeline={"horizon_days": 56})`` reads as an overlay with those lines would. Raises UserError
     naming the file, the key, the nearest known key and what is expected.
     """
-    return _load(_parse(default_text(), DEFAULT), paths, settings)
+    return _load(parse_yaml(shipped_text(DEFAULT), DEFAULT), paths, settings)
 
 
 def overlaid(values: dict[str, Any], *paths: str | Path, **settings: Any) -> Config:
@@ -159,13 +151,13 @@ def overlaid(values: dict[str, Any], *paths: str | Path, **settings: Any) -> Con
 
 def places(*paths: str | Path) -> Config:
     """What overlays say of where things are (``out``, ``tracking``, ``service``, ``actions``); no more."""
-    merged = _merged(_parse(default_text(), DEFAULT), paths)
+    merged = _merged(parse_yaml(shipped_text(DEFAULT), DEFAULT), paths)
     return from_dict({k: merged[k] for k in ("out", "tracking", "service", "actions")} | {"dataset": "unnamed"})
 
 
 def names_dataset(*paths: str | Path) -> bool:
     """Whether overlays say what data they are of."""
-    return "dataset" in _merged(_parse(default_text(), DEFAULT), paths)
+    return "dataset" in _merged(parse_yaml(shipped_text(DEFAULT), DEFAULT), paths)
 
 
 def _load(values: dict[str, Any], paths: tuple[str | Path, ...], settings: dict[str, Any]) -> Config:
@@ -175,13 +167,7 @@ def _load(values: dict[str, Any], paths: tuple[str | Path, ...], settings: dict[
 
 def _merged(merged: dict[str, Any], paths: tuple[str | Path, ...]) -> dict[str, Any]:
     for path in paths:
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"config file not found: {path}. Give the path of a YAML file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"config file {path} cannot be read: {error}.") from None
-        merged = _merge(merged, _parse(text, str(path)))
+        merged = _merge(merged, read_yaml(path, "config file"))
     return merged
 
 
@@ -203,20 +189,6 @@ def to_yaml(config: Config) -> str:
     if config.tracking.uri is not None:
         values["tracking"]["uri"] = without_password(config.tracking.uri)
     return yaml.safe_dump(values, sort_keys=False)
-
-
-def _parse(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name} is not valid YAML: {error}") from None
-    except RecursionError:
-        raise UserError(f"{name} is not valid YAML: it is nested too deeply. Write it flatter.") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise UserError(f"{name}: expected keys and values at the top, found {type(values).__name__}.")
-    return values
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any], within: str = "") -> dict[str, Any]:

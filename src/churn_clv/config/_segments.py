@@ -6,15 +6,13 @@ A rule is closed: a name, and lines of bounds on known quantities. One line must
 from __future__ import annotations
 
 from collections import Counter
-from importlib import resources
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from churn_clv.config._base import Section, Share
+from churn_clv.config._files import parse_yaml, shipped_text
 from churn_clv.errors import UserError
 
 if TYPE_CHECKING:
@@ -153,17 +151,9 @@ class SegmentRules(Section):
         return self
 
 
-def segments_text() -> str:
-    """The text of segments.yaml: from the wheel, or from the checkout's configs/ folder."""
-    found = resources.files("churn_clv").joinpath(SHIPPED_SEGMENTS)
-    if found.is_file():
-        return found.read_text(encoding="utf-8")
-    return (Path(__file__).parents[3] / "configs" / SHIPPED_SEGMENTS).read_text(encoding="utf-8")
-
-
 def segment_rules(settings: Config) -> SegmentRules:
     """The shipped parts with those of the config in their place; UserError where they do not fit together."""
-    shipped = Segments.model_validate(yaml.safe_load(segments_text())["segments"])
+    shipped = Segments.model_validate(parse_yaml(shipped_text(SHIPPED_SEGMENTS), SHIPPED_SEGMENTS)["segments"])
     parts = {name: getattr(settings.segments, name) or getattr(shipped, name) for name in Segments.model_fields}
     try:
         return SegmentRules(**parts)

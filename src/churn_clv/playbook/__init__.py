@@ -12,7 +12,6 @@ from churn_clv.playbook._document import (
     Webhook,
     actions_of,
     load_actions,
-    shipped_text,
 )
 from churn_clv.playbook._economics import Terms, value_of
 from churn_clv.playbook._recommend import COLUMNS, RECOMMENDED, files_of, identity, own, recommend
@@ -39,7 +38,6 @@ __all__ = [
     "offered",
     "own",
     "recommend",
-    "shipped_text",
     "source",
     "terms_of",
     "value_of",

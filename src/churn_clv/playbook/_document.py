@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as check
 
-from churn_clv.config import Section, expected
+from churn_clv.config import Section, expected, parse_yaml, read_yaml, shipped_text
 from churn_clv.config._base import Day, Name, Share
 from churn_clv.errors import UserError, nearest
 
@@ -201,27 +199,14 @@ class Actions(Section):
         return self
 
 
-def shipped_text() -> str:
-    """The text of actions.yaml: from the wheel, or from the checkout's configs/ folder."""
-    found = resources.files("churn_clv").joinpath(SHIPPED)
-    if found.is_file():
-        return found.read_text(encoding="utf-8")
-    return (Path(__file__).parents[3] / "configs" / SHIPPED).read_text(encoding="utf-8")
-
-
 def load_actions(paths: Sequence[Path] = ()) -> Actions:
     """The shipped playbook with these overlays, merged left to right; UserError naming file, key and what is expected.
 
     A file with `on_top: false` leaves out all actions and rules before it.
     """
-    merged: dict[str, Any] = _parse(shipped_text(), SHIPPED)
+    merged: dict[str, Any] = parse_yaml(shipped_text(SHIPPED), SHIPPED)
     for path in paths:
-        try:
-            own = _parse(path.read_text(encoding="utf-8"), str(path))
-        except FileNotFoundError:
-            raise UserError(f"actions file not found: {path}. Give the path of a YAML file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"actions file {path} cannot be read: {error}.") from None
+        own = read_yaml(path, "actions file")
         if own.get("on_top") is False:
             merged = {k: v for k, v in merged.items() if k not in ("actions", "playbook")}
         merged = _merge(merged, own)
@@ -235,16 +220,6 @@ def actions_of(values: dict[str, Any], where: str = "actions") -> Actions:
     except ValidationError as error:
         lines = dict.fromkeys(_explain(item) for item in error.errors())
         raise UserError(f"{where}: {len(lines)} setting(s) refused.\n  " + "\n  ".join(lines)) from None
-
-
-def _parse(text: str, name: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"{name} is not valid YAML: {error}") from None
-    if values is not None and not isinstance(values, dict):
-        raise UserError(f"{name}: expected keys and values at the top, such as `actions:`.")
-    return values or {}
 
 
 def _merge(base: dict[str, Any], over: dict[str, Any], depth: int = 0) -> dict[str, Any]:

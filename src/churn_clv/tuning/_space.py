@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import optuna
-import yaml
 from pydantic import Discriminator, Field, PositiveInt, Tag, ValidationError, model_validator
 
 from churn_clv import features
-from churn_clv.config import Booster, Section, expected
+from churn_clv.config import Booster, Section, expected, parse_yaml, read_yaml, shipped_text
 from churn_clv.errors import UserError, nearest
 
 Head = Literal["churn", "spend"]
@@ -94,28 +92,11 @@ class Space(Section):
         return self.churn if head == "churn" else self.spend
 
 
-def shipped_text() -> str:
-    """The text of search.yaml: from the wheel, or from the checkout's configs/ folder."""
-    found = resources.files("churn_clv").joinpath(SHIPPED)
-    if found.is_file():
-        return found.read_text(encoding="utf-8")
-    return (Path(__file__).parents[3] / "configs" / SHIPPED).read_text(encoding="utf-8")
-
-
 def load_space(path: Path | None = None) -> Space:
     """The shipped space, or the file's; UserError naming the setting, what is wrong with it and the nearest known."""
-    where = str(path or SHIPPED)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8") if path else shipped_text())
-    except FileNotFoundError:
-        raise UserError(f"search space not found: {where}. Give the path of a YAML file.") from None
-    except OSError as error:
-        raise UserError(f"search space {where} cannot be read: {error.strerror}. Give a YAML file.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{where} is not valid YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: expected keys and values at the top, such as `churn:`.")
-    return space_of(values, where)
+    if path is None:
+        return space_of(parse_yaml(shipped_text(SHIPPED), SHIPPED), SHIPPED)
+    return space_of(read_yaml(path, "search space"), str(path))
 
 
 def space_of(values: Mapping[str, Any], where: str = "search space") -> Space:

@@ -183,7 +183,7 @@ def test_the_file_says_the_same_when_read_again() -> None:
 
 
 def test_the_shipped_file_is_an_overlay_that_changes_nothing() -> None:
-    own = config.load(dataset="x", **yaml.safe_load(config.segments_text()))
+    own = config.load(dataset="x", **yaml.safe_load(config.shipped_text("segments.yaml")))
     assert config.segment_rules(own) == config.segment_rules(config.load(dataset="x"))
     assert own.recipe_hash == config.load(dataset="x").recipe_hash
 
