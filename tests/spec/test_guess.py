@@ -123,6 +123,41 @@ def test_parquet_like_complete_journey_with_tables_about_households(tmp_path: Pa
     assert "products.parquet is left out" in text and "products" not in settings.events.sources
 
 
+SUPERSTORE = {
+    "Customer ID": [f"C{i % 12}" for i in range(60)],
+    "Order Date": [dt.date(2024, 1, 1) + dt.timedelta(days=i) for i in range(60)],
+    "Quantity": [1 + i % 3 for i in range(60)],
+    "Sales": [10.5 + i for i in range(60)],
+}
+
+
+@pytest.mark.parametrize(
+    ("columns", "mapped"),
+    [
+        ({"Profit": [3.25 - i % 5 for i in range(60)]}, {"margin": "Profit"}),
+        ({"COGS": [7.0 + i for i in range(60)]}, {"cost": "COGS"}),
+        ({"Unit Cost": [2.5] * 60}, {"cost": {"multiply": ["Quantity", "Unit Cost"]}}),
+        ({"COGS": [7.0 + i for i in range(60)], "Profit": [3.5] * 60}, {"margin": "Profit"}),
+        ({"Margin": [0.3] * 60}, {}),  # a rate
+        ({"Margin": [90.0] * 60}, {}),  # larger than most amounts: percent, or of something else
+        ({"Profit Center": [3.5] * 60}, {}),
+        ({"Profit": ["good"] * 60}, {}),
+        ({"Cost": [-4.0] * 60}, {}),
+    ],
+)
+def test_a_column_of_margins_or_costs(tmp_path: Path, columns: dict[str, Any], mapped: dict[str, Any]) -> None:
+    path = tmp_path / "superstore.csv"
+    pl.DataFrame(SUPERSTORE | columns).write_csv(path)
+    text, _, log = guessed(path)
+    found = mapping_of(text, "superstore")
+    assert {k: v for k, v in found.items() if k in ("margin", "cost")} == mapped
+    used = "COGS" if mapped.get("margin") and "COGS" in columns else None
+    assert ("not mapped" in text) == (not mapped or used is not None)
+    if mapped:
+        assert line_of(text, f"{next(iter(mapped))}:").count("CHECK: money of the whole line") == 1
+        assert log.frame["margin"].null_count() == 0
+
+
 def test_a_file_like_cdnow(tmp_path: Path) -> None:
     file = tmp_path / "CDNOW_master.csv"
     rows = [

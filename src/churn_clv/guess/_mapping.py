@@ -7,7 +7,9 @@ from typing import Any
 import polars as pl
 
 from churn_clv.guess._columns import Column
+from churn_clv.guess._margin import margin
 from churn_clv.guess._roles import (
+    EXACT,
     PURCHASE_WORDS,
     RETURN_WORDS,
     VOID_WORDS,
@@ -35,9 +37,13 @@ def lines(parts: dict[str, Part], columns: list[Column], kind: str | None) -> tu
     amount, evidence, used = _amount(parts)
     if amount is not None:
         out.append(entry(0, "amount", amount, evidence))
+        if (told := margin(parts, amount)) is not None:
+            out.append(entry(0, *told))
+            used |= _columns_of(told[1])
     out += [_plain(role, parts) for role in ("order_id", "product_id", "category", "quantity", "discount", "channel")
             if role in parts]  # fmt: skip
-    written = {p.column.name for role, p in parts.items() if role not in ("amount", "unit_price", "event_type")}
+    apart = ("amount", "unit_price", "event_type", *EXACT)
+    written = {p.column.name for role, p in parts.items() if role not in apart}
     return out, written | used | _columns_of(event_type)
 
 
@@ -209,6 +215,8 @@ def _yes(column: Column) -> str | int | bool:
 def _columns_of(mapping: Any) -> set[str]:
     if isinstance(mapping, str):
         return {mapping}
+    if "multiply" in mapping:
+        return set(mapping["multiply"])
     if "when" not in mapping:
         return set()
     return {mapping["when"]["column"]} | _columns_of(mapping["else"])

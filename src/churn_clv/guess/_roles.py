@@ -68,6 +68,19 @@ NAMES: dict[str, tuple[str, ...]] = {
         "rebate", "promodiscount", "coupondisc", "coupondiscount", "couponmatchdisc", "lineitemdiscount",
         "rabatt", "remise", "descuento", "sconto", "korting",
     ),
+    "margin": (
+        "margin", "marginamount", "linemargin", "ordermargin", "grossmargin", "profit", "lineprofit", "grossprofit",
+        "contribution", "contributionmargin", "deckungsbeitrag", "rohertrag", "marge", "margebrute", "margen",
+        "margine",
+    ),
+    "cost": (
+        "cogs", "costofgoodssold", "costofgoods", "costofsales", "totalcost", "linecost", "costamount", "productcost",
+        "cost", "wareneinsatz", "couttotal", "costetotal", "costototale",
+    ),
+    "unit_cost": (
+        "unitcost", "costperunit", "itemcost", "costprice", "standardcost", "einkaufspreis", "prixachat",
+        "costounitario",
+    ),
     "event_type": (
         "eventtype", "event", "eventname", "transactiontype", "activitytype", "activity", "action", "ordertype",
         "recordtype", "type", "kind", "orderstatus", "status", "isreturn", "isreturned", "returned", "isrefund",
@@ -85,6 +98,8 @@ NAMES: dict[str, tuple[str, ...]] = {
         "warengruppe", "kategorie", "produktgruppe", "categorie", "categoria",
     ),
 }  # fmt: skip
+# Parts that only a whole name tells: a profit centre is no profit.
+EXACT = ("margin", "cost", "unit_cost")
 # Times that are no event's own.
 NOT_EVENTS = ("birth", "dob", "expir", "due", "valid", "updated", "modified", "deliver", "shipped", "ends", "enddate")
 # Words that say purchase or return; only these values are ever written into a config.
@@ -122,6 +137,9 @@ _FITS: dict[str, Callable[[Column], bool]] = {
     "unit_price": lambda c: c.numbers is not None,
     "amount": lambda c: c.numbers is not None,
     "discount": lambda c: c.numbers is not None,
+    "margin": lambda c: c.numbers is not None,
+    "cost": lambda c: c.numbers is not None,
+    "unit_cost": lambda c: c.numbers is not None,
     "event_type": lambda c: c.kind in ("text", "yes/no", "integer") and c.distinct <= FEW,
     "channel": lambda c: c.kind == "text" and c.distinct <= FEW,
     "category": lambda c: c.kind in ("text", "integer"),
@@ -204,7 +222,7 @@ def _by_name(role: str, columns: list[Column]) -> list[Column]:
         for c in columns
         if c.name not in exact and fits(c) and any(_contains(c.key, n) for n in names)
     }
-    if role == "discount" or not exact:
+    if role == "discount" or not (exact or role in EXACT):
         exact |= loose
     return sorted((c for c in columns if c.name in exact), key=lambda c: exact[c.name])
 
