@@ -93,9 +93,10 @@ bench-batch: $(LAB) ## score a million customers with 20 million events: seconds
 
 .PHONY: lock
 lock: $(DEV) ## make the locks again after pyproject.toml changed; UPGRADE=--upgrade takes newer versions
-	@$(LOCK) --extra lab --extra sql --group dev -o requirements/dev.txt
+	@$(LOCK) --extra lab --extra sql --extra text --group dev -o requirements/dev.txt
 	@$(LOCK) -c requirements/dev.txt --extra lab --group build -o requirements/lab.txt
 	@$(LOCK) -c requirements/dev.txt --extra serve -o src/requirements/serve.txt
+	@$(LOCK) -c requirements/dev.txt --extra serve --extra text -o src/requirements/serve-text.txt
 
 .PHONY: clean
 clean: ## remove .venv and every cache (out/ stays: it holds your runs and bundles)

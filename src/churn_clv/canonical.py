@@ -13,6 +13,7 @@ import polars as pl
 
 from churn_clv.clock import LOCAL, check_zone, to_local
 from churn_clv.errors import UserError, nearest
+from churn_clv.text import TEXT, Reading, in_numbers
 
 LOG_SCHEMA: dict[str, pl.DataType] = {
     "customer_id": pl.String(),
@@ -29,13 +30,16 @@ LOG_SCHEMA: dict[str, pl.DataType] = {
     "value": pl.Int64(),
     "event_id": pl.String(),
     "margin": pl.Int64(),
+    "sentiment": pl.Int64(),
+    "topics": pl.String(),
 }
-# A plain column that the log does not keep: what was sold has cost so much; the margin is the amount less it.
+# Plain columns that the log does not keep: what was sold has cost so much (the margin is the amount less it); words.
 COST = "cost"
+GIVEN = (*LOG_SCHEMA, COST, TEXT)
 REQUIRED = ("customer_id", "time")
 TIMES = ("time", "known_at")
 MONEY = ("amount", "discount", "margin", COST)
-UNITS = ("quantity", "value")
+UNITS = ("quantity", "value", "sentiment")
 PURCHASE, RETURN = "purchase", "return"
 # What `churn-clv act --send` writes of whom it contacted (definition D31).
 CONTACTED = "campaign_contact"
@@ -49,6 +53,7 @@ EXPECTED = {
     **dict.fromkeys(MONEY, _AN_AMOUNT),
     "quantity": "a number (such as 0.5; at most 9e10)",
     "value": "a number (such as 0.5; at most 9e10)",
+    "sentiment": "a number from -1 to 1",
 }
 
 
@@ -57,7 +62,8 @@ class Rules:
     """How plain columns become the log; frozen into the bundle, so batch and service read events alike.
 
     ``timezone`` is the business's IANA zone, ``minor_units`` the decimals of ``currency`` (2: cents).
-    ``zero_amount`` and ``negative_amount`` say what happens to purchases of nothing and of less than nothing.
+    ``zero_amount`` and ``negative_amount`` say what happens to purchases of nothing and of less than nothing, ``text``
+    how texts become numbers (None: they are refused).
     """
 
     timezone: str
@@ -65,6 +71,7 @@ class Rules:
     minor_units: int
     zero_amount: Literal["keep", "drop"] = "keep"
     negative_amount: Literal["return", "drop", "error"] = "return"
+    text: Reading | None = None
 
     def __post_init__(self) -> None:
         check_zone(self.timezone)
@@ -89,8 +96,8 @@ def canonical(frame: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     ``quantity`` and ``value`` in units (integer, float, decimal or text), times as local or zoned datetimes, dates or
     ISO 8601 text, ids as text or numbers. A missing ``event_type`` column means purchases. Returns get amount and
     quantity <= 0, discounts >= 0, whatever sign they came with; a return's margin turns with its amount. ``cost``, of
-    either sign, may stand for ``margin``: the amount less it. Raises UserError for unknown columns, types or values
-    that cannot be read.
+    either sign, may stand for ``margin``: the amount less it. ``text`` becomes ``sentiment`` and ``topics`` where
+    ``rules`` say how. Raises UserError for unknown columns, types or values that cannot be read.
     """
     typed = to_types(frame, rules)
     for column, bad in typed.bad.items():
@@ -109,6 +116,7 @@ def to_types(
 ) -> Typed:
     """Convert plain columns to LOG_SCHEMA's types, marking what cannot be read instead of raising on it."""
     _check_columns(plain)
+    plain = in_numbers(plain, rules.text)
     times = {n: to_local(plain[n], rules.timezone, source_zone, time_format) for n in TIMES if n in plain.columns}
     names = (*LOG_SCHEMA, COST) if COST in plain.columns else (*LOG_SCHEMA,)
     values = [_value(name, plain.schema.get(name), rules).alias(name) for name in names if name not in times]
@@ -228,13 +236,15 @@ def _value(name: str, dtype: pl.DataType | None, rules: Rules) -> pl.Expr:
         return pl.lit(PURCHASE if name == "event_type" else None, LOG_SCHEMA[name])
     if name in MONEY:
         return _fixed_point(column, dtype, name, 10**rules.minor_units)
-    return _fixed_point(column, dtype, name, 1000) if name in UNITS else as_text(column, dtype, name)
+    if name in UNITS:
+        return _fixed_point(column, dtype, name, 1000, 1000 if name == "sentiment" else LIMIT)
+    return as_text(column, dtype, name)
 
 
 def _check_columns(plain: pl.DataFrame) -> None:
     for name in plain.columns:
-        if name not in LOG_SCHEMA and name != COST:
-            raise UserError(f"unknown event column '{name}'.{nearest(name, (*LOG_SCHEMA, COST))}")
+        if name not in GIVEN:
+            raise UserError(f"unknown event column '{name}'.{nearest(name, GIVEN)}")
     if missing := [name for name in REQUIRED if name not in plain.columns]:
         raise UserError(f"event column(s) missing: {', '.join(missing)}. Every event needs {' and '.join(REQUIRED)}.")
 
@@ -248,8 +258,8 @@ def _given(values: pl.Expr, name: str, dtype: pl.DataType) -> pl.Expr:
     return values.is_not_null()
 
 
-def _fixed_point(column: pl.Expr, dtype: pl.DataType, name: str, scale: int) -> pl.Expr:
-    """A number as an integer of 1/scale, halves away from zero; null where it is no number or beyond LIMIT.
+def _fixed_point(column: pl.Expr, dtype: pl.DataType, name: str, scale: int, most: float = LIMIT) -> pl.Expr:
+    """A number as an integer of 1/scale, halves away from zero; null where it is no number or beyond ``most``.
 
     The first rounding (1e-4 of a minor unit) undoes binary dust, so that 1.005 and 3 x 1.115 round as written.
     """
@@ -260,4 +270,4 @@ def _fixed_point(column: pl.Expr, dtype: pl.DataType, name: str, scale: int) -> 
     else:
         raise UserError(f"{name} is {dtype}; expected {EXPECTED[name]}.")
     scaled = (number * scale).round(4).round(0, mode="half_away_from_zero")
-    return pl.when(scaled.is_finite() & (scaled.abs() <= LIMIT)).then(scaled).cast(pl.Int64, strict=False)
+    return pl.when(scaled.is_finite() & (scaled.abs() <= most)).then(scaled).cast(pl.Int64, strict=False)

@@ -17,6 +17,7 @@ from churn_clv.config import Config, Events, Source
 from churn_clv.errors import UserError
 from churn_clv.policies import Count, Sieve, at_or_after, judge_currency, judge_lines, judge_values, without_float_ids
 from churn_clv.sources import Table, Tables
+from churn_clv.text import TEXT, reading
 
 __all__ = [
     "LOG_SCHEMA",
@@ -114,7 +115,8 @@ def narrowed(log: Log, frame: pl.DataFrame, ends: dt.date, attributes: dict[str,
 
 def rules_of(events: Events) -> Rules:
     """The rules by which a config's events are read."""
-    return Rules(events.timezone, events.currency, events.minor_units, events.zero_amount, events.negative_amount)
+    money = events.currency, events.minor_units, events.zero_amount, events.negative_amount
+    return Rules(events.timezone, *money, reading(events.text))
 
 
 def without_repeats(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -171,6 +173,11 @@ def check_sources(events: Events) -> None:
         raise UserError("events.sources is empty. Name at least one source; `churn-clv init FILE` writes one.")
     for name, source in events.sources.items():
         mapping.check_map(name, source)
+        if TEXT in source.map and not events.text.read:
+            raise UserError(
+                f"events.sources.{name}.map: texts are mapped, and events.text.read is false. Set it to true (they "
+                "become numbers and are never kept), or take `text` out."
+            )
         check_zone(source.timezone or events.timezone, f"events.sources.{name}.timezone")
 
 

@@ -57,6 +57,7 @@ def _event(
 ) -> dict[str, object]:
     time = dt.datetime.combine(cutoff, dt.time()) - dt.timedelta(days=age) + dt.timedelta(hours=9 + i % 8)
     money = kind in ("purchase", "return")
+    topics = definitions.rules.text.names if definitions.rules.text else ()
     optional: dict[str, object] = {
         "amount": amount,
         "order_id": f"o{age}" if money else None,
@@ -67,6 +68,8 @@ def _event(
         "channel": ("store", "web")[age % 2],
         "margin": None if amount is None else amount * 2 // 5,
         "value": 1000 * (age % 11) if not money else None,
+        "sentiment": 100 * (age * 3 % 21 - 10) if not money else None,
+        "topics": " ".join(topics[: age % (len(topics) + 1)]) or None if not money else None,
     }
     kept = {k: v for k, v in optional.items() if k in definitions.columns}
     empty = dict.fromkeys(LOG_SCHEMA)

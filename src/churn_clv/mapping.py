@@ -6,7 +6,7 @@ import math
 
 import polars as pl
 
-from churn_clv.canonical import COST, LOG_SCHEMA, MONEY, REQUIRED, UNITS
+from churn_clv.canonical import GIVEN, MONEY, REQUIRED, UNITS
 from churn_clv.config import Condition, Constant, Mapping, Multiply, Source
 from churn_clv.errors import UserError, nearest
 
@@ -17,10 +17,8 @@ COMMA_NUMBER = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 def check_map(name: str, source: Source) -> None:
     """Raise UserError where a source maps something the log does not have, or lacks what it needs."""
     for target in source.map:
-        if target not in LOG_SCHEMA and target != COST:
-            raise UserError(
-                f"events.sources.{name}.map: the log has no column '{target}'.{nearest(target, (*LOG_SCHEMA, COST))}"
-            )
+        if target not in GIVEN:
+            raise UserError(f"events.sources.{name}.map: the log has no column '{target}'.{nearest(target, GIVEN)}")
     if missing := [target for target in REQUIRED if target not in source.map]:
         raise UserError(f"events.sources.{name}.map: {' and '.join(missing)} not mapped. Every event needs them.")
 

@@ -23,6 +23,7 @@ from churn_clv.canonical import (
 from churn_clv.config import Events, Source
 from churn_clv.errors import UserError
 from churn_clv.sources import Table
+from churn_clv.text import TEXT
 
 IDS = ("customer_id", "order_id", "product_id", "event_id")
 NO_ID = ("", "nan", "none", "null", "<na>")  # what exports write for a missing id
@@ -93,6 +94,9 @@ def judge_values(sieve: Sieve, plain: pl.DataFrame, typed: Typed, source: Source
     if {"margin", COST} & {*plain.columns}:
         sieve.meet("missing_margin", typed.frame.select(no_margin()).to_series(), "kept without a margin")
         sieve.meet("margin_above_amount", typed.frame.select(beyond_amount()).to_series(), "kept")
+    if TEXT in plain.columns and events.text.sentiment:
+        unread = ~blank(plain[TEXT]) & typed.frame["sentiment"].is_null()
+        sieve.meet("text_without_sentiment", unread, "kept without a sentiment")
     if events.ends is not None:
         sieve.meet(
             "after_end",

@@ -70,6 +70,8 @@ def test_every_column_of_one_event() -> None:
         "value": 9,
         "event_id": None,
         "margin": "-0.125",
+        "sentiment": "-0.4",
+        "topics": "price",
     }
     log = canonical(pl.DataFrame({name: [value] for name, value in plain.items()}), UTC)
     assert log.schema == pl.Schema(LOG_SCHEMA)
@@ -88,6 +90,8 @@ def test_every_column_of_one_event() -> None:
         "value": 9000,
         "event_id": None,
         "margin": -13,
+        "sentiment": -400,
+        "topics": "price",
     }
 
 

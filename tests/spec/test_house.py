@@ -13,7 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "churn_clv"
-LOCKS = ("requirements/lab.txt", "requirements/dev.txt", "src/requirements/serve.txt")
+LOCKS = (
+    "requirements/lab.txt",
+    "requirements/dev.txt",
+    "src/requirements/serve.txt",
+    "src/requirements/serve-text.txt",
+)
 # the one module (or package) that may import each framework
 OWNERS = {
     "mlflow": {"tracking"},
@@ -37,6 +42,7 @@ OWNERS = {
     "sklearn": {"models"},
     "clvkit": {"models"},
     "empulse": {"empc"},
+    "textblob": {"text"},
     "typer": {"cli"},
     "rich": {"cli"},
 }
@@ -204,7 +210,8 @@ def test_the_locks_agree() -> None:
         dict(re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^ ;\\]+)", (ROOT / lock).read_text(), re.MULTILINE))
         for lock in LOCKS
     ]
-    lab, dev, serve = pins
+    lab, dev, serve, texts = pins
     assert lab.items() <= dev.items()
     assert serve.items() <= lab.items()
+    assert serve.items() < texts.items() < dev.items() and "textblob" in texts
     assert not {"mlflow", "optuna", "scikit-learn", "pandas"} & serve.keys()

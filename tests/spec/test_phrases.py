@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from churn_clv import config, explain, features
-from churn_clv.canonical import LOG_SCHEMA
+from churn_clv.canonical import LOG_SCHEMA, Rules
 from churn_clv.explain._catalogue import ENTRIES, THEMES, Meaning
 from churn_clv.explain._words import plain
+from churn_clv.text import Reading
 from churn_clv.timeline import Definitions
 
 LANGUAGES = ("en", "zh")
@@ -41,6 +42,8 @@ CATALOGUES = {
                               columns=("amount", "order_id", "product_id", "quantity")),
     "service desk": of_types("complaint", "complaint_closed", "nps", "purchase", "ticket_answered", "ticket_closed",
                              "ticket_opened", contracts={}, plans={}, watched={}),
+    "words": of_types("purchase", "review", columns=("amount", "sentiment", "topics"), watched={}, contracts={},
+                      plans={}, rules=Rules("UTC", "EUR", 2, text=Reading(None, (("price", ("price",)),)))),
     "CDNOW": of_types("purchase", watched={}, contracts={}, plans={}, columns=("amount", "quantity")),
     "strange names": of_types("purchase", "Plan change", "days_last_7d", "e-mail", watched={}, contracts={}, plans={}),
 }  # fmt: skip

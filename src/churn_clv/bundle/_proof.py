@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 import churn_clv
-from churn_clv import features, golden, matrix, segments, timeline
+from churn_clv import features, golden, matrix, segments, text, timeline
 from churn_clv.bundle._model import Bundle
 from churn_clv.errors import UserError
 from churn_clv.models.predict import Head, raw_margin
@@ -117,6 +117,11 @@ def prove_alone(bundle: Bundle, expected: Mapping[str, Any]) -> None:
 
 
 def same_code(entries: list[dict[str, Any]], definitions: Definitions, manifest: Mapping[str, Any]) -> None:
+    """Raise BundleError where features, or texts, would come out otherwise than where the bundle was trained."""
+    try:
+        text.require(definitions.rules.text)
+    except UserError as error:
+        raise BundleError(str(error)) from None
     there = {e["name"]: e["hash"] for e in entries}
     here = {e["name"]: e["hash"] for e in feature_entries(definitions)}
     changed = [n for n in there if here.get(n) != there[n]] + [n for n in here if n not in there]

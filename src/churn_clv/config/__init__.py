@@ -60,6 +60,7 @@ from churn_clv.config._sources import (
     When,
 )
 from churn_clv.config._targets import CORE, Contract, Predicate, Target
+from churn_clv.config._text import Text
 from churn_clv.config._uri import without_password
 from churn_clv.config._whole import Config
 from churn_clv.errors import UserError, nearest
@@ -111,6 +112,7 @@ __all__ = [
     "Source",
     "Survey",
     "Target",
+    "Text",
     "Timeline",
     "Tracking",
     "ValueRisk",

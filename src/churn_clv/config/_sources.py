@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, PlainValidator, Tag, model_validator
 
 from churn_clv.config._base import Day, Section
+from churn_clv.config._text import Text
 
 
 def _scalar(value: Any) -> str | int | float | bool:
@@ -137,3 +138,4 @@ class Events(Section):
     sources: dict[str, Source] = Field(default_factory=dict)
     attributes: dict[str, Attributes] = Field(default_factory=dict)
     identity: Identity | None = None
+    text: Text = Text()

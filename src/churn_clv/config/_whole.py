@@ -101,6 +101,8 @@ class Config(Section):
         # Where files lie and when the log ends say which data, not which recipe; attributes feed no model yet.
         for key in ("folder", "ends", "attributes"):
             part["events"].pop(key)
+        if not part["events"]["text"]["read"]:
+            part["events"].pop("text")  # not asked for: the recipe of before there was such a key
         for place in (*part["events"]["sources"].values(), part["events"]["identity"] or {}):
             for key in ("path", "format", "separator", "decimal"):
                 place.pop(key, None)

@@ -1,8 +1,9 @@
 """What a feature is about: its group, theme and unit, and what is usual of it. Its words stand in ``phrases``.
 
 An entry's name is a feature's, with a {field} for what changes with the config: {w}, {near}, {far} are days, {kind} a
-type of event, {wait} what is waited for, {items} and {item} products or categories, {target} and {plan} what a target
-of one's own named. The first entry that fits a feature is its own, so the special ones stand before the general.
+type of event, {wait} what is waited for, {topic} what texts are about, {items} and {item} products or categories,
+{target} and {plan} what a target of one's own named. The first entry that fits a feature is its own: the
+special ones stand before the general.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from churn_clv.timeline import Definitions
 THEMES = ("price", "service", "engagement", "product", "rhythm")
 DAYS = ("w", "near", "far")
 WAITS = "complaint_closing|ticket_answer|ticket_closing"
+TOPIC = "[a-z][a-z0-9_]*"
 ITEMS = {"items": "products|categories", "item": "product|category"}
 # Types of events that are about price or service, by a part of their name; all others are engagement.
 PRICE_KINDS = ("coupon", "discount", "offer", "promo", "redemption", "voucher")
@@ -212,6 +214,16 @@ ENTRIES = (
     About("{wait}_days_mean", "wait_{wait}", "service", "days"),
     About("{kind}_value_mean", "value_{kind}", "kind", "number"),
     About("{kind}_value_change", "value_{kind}", "kind", "number", 0.0),
+    # what texts of feedback say
+    About("text_sentiment_last", "text_sentiment", "service", "number", more=-1),
+    About("text_sentiment_mean", "text_sentiment", "service", "number", more=-1),
+    About("text_sentiment_change", "text_sentiment", "service", "number", 0.0, more=-1),
+    About("text_negative_events", "text_negative", "service", "events", more=1),
+    About(
+        "text_negative_events_last_{w}d", "text_negative", "service", "events", _window("text_negative_events"), more=1
+    ),
+    About("topic_{topic}_events", "topic_{topic}", "service", "events"),
+    About("topic_{topic}_events_last_{w}d", "topic_{topic}", "service", "events", _window("topic_{topic}_events")),
     # of each type of event
     About("days_since_last_{kind}", "kind_{kind}", "kind", "days"),
     About("{kind}_events", "kind_{kind}", "kind", "events"),
@@ -247,6 +259,6 @@ def _meanings(names: tuple[str, ...], kinds: tuple[str, ...], targets: tuple[str
 def _pattern(name: str, kinds: tuple[str, ...], targets: tuple[str, ...]) -> re.Pattern[str]:
     """An entry's name as a pattern with a group for each field."""
     named = {"kind": kinds, "target": targets}
-    groups = dict.fromkeys(DAYS, r"\d+") | ITEMS | {"plan": ".+", "wait": WAITS}
+    groups = dict.fromkeys(DAYS, r"\d+") | ITEMS | {"plan": ".+", "wait": WAITS, "topic": TOPIC}
     groups |= {key: "|".join(map(re.escape, words)) or "(?!)" for key, words in named.items()}
     return re.compile(re.sub(r"\{(\w+)\}", lambda m: f"(?P<{m[1]}>{groups[m[1]]})", name))

@@ -23,6 +23,8 @@ Grain = Literal[
     "channel_days",
     "event_type_days",
     "margins",
+    "texts",
+    "topics_days",
 ]
 
 NO_EVENTS_ZERO = "0 without such events"

@@ -85,6 +85,12 @@ def _margins(past: timeline.Past) -> pl.LazyFrame:
     return past.by(where=told, sums=sums).with_columns(bought=(pl.col("purchases") > 0).cast(pl.Int64))
 
 
+def _texts(past: timeline.Past) -> pl.LazyFrame:
+    """One row per day with texts that have a sentiment: how many, the sum of their sentiments, and how many below 0."""
+    told, negative = pl.col("sentiment").is_not_null(), pl.col("sentiment") < 0
+    return past.by(where=told, sums={"texts": EACH, "sentiment": pl.col("sentiment"), "negative": negative})
+
+
 def _items(past: timeline.Past, key: str) -> pl.LazyFrame:
     """One row per distinct value of ``key`` bought: days, lines, money, and the ages of the latest and first day."""
     per_day = past.by(key, where=BOUGHT & pl.col(key).is_not_null(), sums={"lines": EACH, "spent": pl.col("amount")})
@@ -108,6 +114,7 @@ _GRAINS: dict[str, Callable[[timeline.Past], pl.LazyFrame]] = {
     "gaps": _gaps,
     "touches": _touches,
     "margins": _margins,
+    "texts": _texts,
     "products": lambda past: _items(past, "product_id"),
     "categories": lambda past: _items(past, "category"),
     "channels": lambda past: _items(past, "channel"),

@@ -1,11 +1,11 @@
-"""Feedback: what customers say in numbers, and how long they wait for an answer."""
+"""Feedback: what customers say, in numbers and in words that became numbers, and how long they wait for an answer."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from churn_clv.canonical import divide
-from churn_clv.features._feature import Feature, count, derived, ratio, statistic
+from churn_clv.features._feature import Feature, count, derived, ratio, statistic, within
 from churn_clv.timeline import Definitions
 
 # Surveys whose events hold a value; the days on which there were several count once, with the largest.
@@ -19,16 +19,19 @@ WAITS = {
 
 
 def needs(definitions: Definitions) -> str | None:
-    """A survey with values, or cases and what ends them."""
-    if _scores(definitions) or _waits(definitions):
+    """A survey with values, cases and what ends them, or texts that were read."""
+    if _scores(definitions) or _waits(definitions) or {"sentiment", "topics"} & {*definitions.columns}:
         return None
     return "the log has no 'nps' or 'csat' with values, nor cases and their answers (ticket_opened, ticket_answered)"
 
 
 def features(definitions: Definitions) -> list[Feature]:
-    """Mean and change of each survey; of each kind of case how many wait and how long they took."""
+    """Mean and change of each survey; of each kind of case how many wait and how long they took; what texts say."""
     out = [f for kind in _scores(definitions) for f in _of_score(kind)]
-    return out + [f for name, kinds in _waits(definitions).items() for f in _of_wait(name, *kinds)]
+    out += [f for name, kinds in _waits(definitions).items() for f in _of_wait(name, *kinds)]
+    out += _of_sentiment(definitions) if "sentiment" in definitions.columns else []
+    read = definitions.rules.text if "topics" in definitions.columns else None
+    return out + [f for name in (read.names if read else ()) for f in _of_topic(definitions, name)]
 
 
 def _scores(definitions: Definitions) -> tuple[str, ...]:
@@ -75,4 +78,41 @@ def _of_wait(name: str, opens: str, ends: str) -> list[Feature]:
         derived(f"{name}_days_mean", pl.when(known).then(ratio(f"_{name}_days", done)),
                 f"Mean days from '{opens}' to '{ends}', the oldest first.",
                 f"null without '{ends}' events, or with more of them than of '{opens}'"),
+    ]  # fmt: skip
+
+
+def _of_sentiment(definitions: Definitions) -> list[Feature]:
+    """Of the texts with a sentiment, each counted once: the latest day, all, their difference, and how many below 0."""
+    w, of = definitions.horizon_window_days, definitions.event_types
+    latest = pl.col("age_days") == pl.col("age_days").min()
+    n, total, last_n, last = "_texts", "_texts_total", "_texts_last_n", "_texts_last_total"
+    mean = ratio(last, last_n)
+    before = ratio(pl.col(total) - pl.col(last), pl.col(n) - pl.col(last_n))
+    negative, said = pl.col("negative"), "Texts with a sentiment below 0"
+    return [
+        count(n, pl.col("texts").sum(), "texts", of=of),
+        count(total, pl.col("sentiment").sum(), "texts", of=of),
+        count(last_n, pl.col("texts").filter(latest).sum(), "texts", of=of),
+        count(last, pl.col("sentiment").filter(latest).sum(), "texts", of=of),
+        derived("text_sentiment_last", divide(mean, 1000), "Mean sentiment (-1 to 1) of the texts of the latest day.",
+                "null without a sentiment"),
+        derived("text_sentiment_mean", divide(ratio(total, n), 1000), "Mean sentiment of all texts.",
+                "null without a sentiment"),
+        derived("text_sentiment_change", divide(mean - before, 1000),
+                "Mean sentiment of the latest day less the mean of the texts before.",
+                "null below two days with a sentiment"),
+        count("text_negative_events", negative.sum(), "texts", f"{said}.", of=of),
+        count(f"text_negative_events_last_{w}d", negative.filter(within(w)).sum(), "texts",
+              f"{said} in the last {w} days.", w, of),
+    ]  # fmt: skip
+
+
+def _of_topic(definitions: Definitions, name: str) -> list[Feature]:
+    w, of = definitions.horizon_window_days, definitions.event_types
+    has = pl.col("topics").is_not_null() & pl.col("topics").str.contains(rf"\b{name}\b")
+    number, said = pl.col("events"), f"Texts with a word of the topic '{name}'"
+    return [
+        count(f"topic_{name}_events", number.filter(has).sum(), "topics_days", f"{said}.", of=of, where=has),
+        count(f"topic_{name}_events_last_{w}d", number.filter(has & within(w)).sum(), "topics_days",
+              f"{said} in the last {w} days.", w, of, has),
     ]  # fmt: skip

@@ -19,6 +19,7 @@ from churn_clv.service.deadline import Check, unlimited
 from churn_clv.service.measures import Measures
 from churn_clv.service.reading import Histories, Unacceptable
 from churn_clv.service.replies import Prediction, Problem, Warned
+from churn_clv.text import in_numbers
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
@@ -47,7 +48,7 @@ def answer(
     between the steps and may raise TooLate; ``measures`` are told the numbers; ``actions`` may be recommended.
     """
     check()
-    plain = reading.table(histories)
+    plain = in_numbers(reading.table(histories), bundle.definitions.rules.text, check)
     typed = to_types(plain, bundle.definitions.rules)
     wrong = _unreadable(typed, histories, bundle)
     if wrong:

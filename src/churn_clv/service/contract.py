@@ -30,6 +30,10 @@ Moments = Annotated[list[Moment], Field(max_length=MAX_EVENTS, fail_fast=True)]
 Kinds = Annotated[list[Kind], Field(max_length=MAX_EVENTS, fail_fast=True)]
 Texts = Annotated[list[Text | None], Field(max_length=MAX_EVENTS, fail_fast=True)]
 Numbers = Annotated[list[Number | None], Field(max_length=MAX_EVENTS, fail_fast=True)]
+# More words than these in one request are work for another one; of each text the beginning is read.
+MAX_TEXTS = 2_000
+Words = Annotated[str, StringConstraints(max_length=10_000)]
+ManyWords = Annotated[list[Words | None], Field(max_length=MAX_EVENTS, fail_fast=True)]
 LateMoments = Annotated[list[Moment | None], Field(max_length=MAX_EVENTS, fail_fast=True)]
 
 
@@ -89,6 +93,14 @@ class Event(Asked):
     margin: Annotated[
         Number | None,
         Field(description="Of the amount what is left when its cost is paid, in major units; where the log tells it."),
+    ] = None
+    sentiment: Annotated[
+        float | None, Field(ge=-1, le=1, description="Of what the customer wrote: -1 to 1. Wins over that of `text`.")
+    ] = None
+    topics: Annotated[Text | None, Field(description="What it was about: the model's names, a space between.")] = None
+    text: Annotated[
+        Words | None,
+        Field(description="Words of feedback, where the model reads them: they become numbers and are not kept."),
     ] = None
 
 
@@ -151,6 +163,9 @@ class EventColumns(Asked):
     known_at: LateMoments | None = None
     event_id: Texts | None = None
     margin: Numbers | None = None
+    sentiment: Annotated[Numbers | None, Field(description="-1 to 1.")] = None
+    topics: Texts | None = None
+    text: ManyWords | None = None
 
     @model_validator(mode="after")
     def _equally_long(self) -> Self:
@@ -230,6 +245,10 @@ class PredictRequest(Asked):
         if events > MAX_EVENTS:
             message = "{events} events in all, at most {most} are taken; send fewer customers at a time"
             raise PydanticCustomError("too_many_events", message, {"events": events, "most": MAX_EVENTS})
+        said = self.events.text or [] if self.events else [e.text for c in self.customers for e in c.events]
+        if (texts := len(said) - said.count(None)) > MAX_TEXTS:
+            message = "{texts} texts in all, at most {most} are taken; send fewer customers at a time"
+            raise PydanticCustomError("too_many_texts", message, {"texts": texts, "most": MAX_TEXTS})
         _once([c.customer_id for c in self.customers], "customers")
         named = len(self.names)
         if self.events is not None and not 1 <= named <= MAX_CUSTOMERS:

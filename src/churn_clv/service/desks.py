@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from churn_clv.playbook import Actions
 from churn_clv.service.answers import answer
 from churn_clv.service.call import Call
-from churn_clv.service.contract import MAX_CUSTOMERS, MAX_EVENTS, PredictRequest
+from churn_clv.service.contract import MAX_CUSTOMERS, MAX_EVENTS, MAX_TEXTS, PredictRequest
 from churn_clv.service.deadline import Deadline, TooLate
 from churn_clv.service.desk import Desk
 from churn_clv.service.measures import Measures
-from churn_clv.service.reading import Histories, Unacceptable, read
+from churn_clv.service.reading import WRITTEN, Histories, Unacceptable, read
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
@@ -27,7 +27,7 @@ READ_AT_ONCE = 32 * 1024
 # Weights are events and some for each customer (``Histories.weight``). Up to SMALL a request goes to the quick desk.
 SMALL = 2_000
 QUICK_AT_ONCE, QUICK_WAITING = 20_000, 100_000
-LARGEST = MAX_EVENTS + 10 * MAX_CUSTOMERS
+LARGEST = MAX_EVENTS + WRITTEN * MAX_TEXTS + 10 * MAX_CUSTOMERS
 LARGE_WAITING = 4 * LARGEST
 
 

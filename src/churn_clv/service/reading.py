@@ -19,6 +19,7 @@ from churn_clv.canonical import LOG_SCHEMA, MONEY, PURCHASE, UNITS
 from churn_clv.explain import DEFAULT
 from churn_clv.service.contract import PredictRequest
 from churn_clv.service.replies import Problem
+from churn_clv.text import TEXT
 
 if TYPE_CHECKING:
     from churn_clv.bundle import Bundle
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 Location = tuple[str | int, ...]
 # The plain columns of a request: ids and times are text, everything else is a number.
 NUMBERS = (*MONEY, *UNITS)
-PLAIN = {name: pl.Float64() if name in NUMBERS else pl.String() for name in LOG_SCHEMA if name != "customer_id"}
+PLAIN = {
+    name: pl.Float64() if name in NUMBERS else pl.String() for name in (*LOG_SCHEMA, TEXT) if name != "customer_id"
+}
 # Text that no feature and no predicate sees; text is never unreadable, so that this column need not be read at all.
 UNSEEN = "order_id"
 FIRST_KEY = 1_000_000_000
+WRITTEN = 20  # the weight of a text more than that of another event
 EXPLAINED = 400  # the weight of a customer whose score is explained
 
 
@@ -62,8 +66,10 @@ class Histories:
 
     @property
     def weight(self) -> int:
-        """How much work it is: events, and a few for each customer, more for one whose score is to be explained."""
-        return len(self.owner) + (EXPLAINED if self.explain else 10) * len(self.names)
+        """How much work it is: events, more for one with a text; a few for each customer, more for reasons."""
+        texts = self.columns.get(TEXT, ())
+        read = WRITTEN * (len(texts) - texts.count(None)) if texts else 0
+        return len(self.owner) + read + (EXPLAINED if self.explain else 10) * len(self.names)
 
     def place(self, event: int, column: str) -> Location:
         """Where a value of the table stands in the request."""
@@ -87,8 +93,9 @@ def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories
         # pydantic keeps a model's values in its dictionary; going there is a fraction of the price of asking the model
         rows = (vars(event) for customer in request.customers for event in customer.events)
         columns = dict(zip(PLAIN, zip(*map(operator.itemgetter(*PLAIN), rows), strict=True), strict=False))
+    unseen = (UNSEEN,) if bundle.definitions.rules.text else (UNSEEN, TEXT)
     given = {name: values for name, values in columns.items()
-             if values and name != UNSEEN and values.count(None) < len(values)}  # fmt: skip
+             if values and name not in unseen and values.count(None) < len(values)}  # fmt: skip
     return Histories(
         names, cutoffs, owner, given, starts, request.explain, request.language, request.segments, request.action
     )

@@ -20,6 +20,8 @@ WINDOW_MULTIPLES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 # Where the plan of a contract stands: the first of these columns that its openings have; so many plans at most.
 PLAN_COLUMNS: tuple[Literal["product_id", "channel"], ...] = ("product_id", "channel")
 MOST_PLANS = 12
+# Columns that events besides purchases are known by.
+OF_ANY = ("value", "sentiment", "topics")
 
 
 class Definitions(BaseModel):
@@ -134,6 +136,6 @@ def _plans(frame: pl.DataFrame, opens: config.Predicate) -> config.Predicate | N
 
 
 def _columns_in_use(frame: pl.DataFrame, columns: Iterable[str]) -> tuple[str, ...]:
-    """The optional columns that purchases hold (for ``value``: that any event holds)."""
+    """The optional columns that purchases hold (for those of ``OF_ANY``: that any event holds)."""
     bought = frame.filter(pl.col("event_type") == "purchase")
-    return tuple(c for c in sorted(columns) if (frame if c == "value" else bought)[c].count() > 0)
+    return tuple(c for c in sorted(columns) if (frame if c in OF_ANY else bought)[c].count() > 0)

@@ -10,6 +10,8 @@ import pytest
 from written import CUTOFF, buy, event, part, row
 
 from churn_clv import features
+from churn_clv.canonical import Rules
+from churn_clv.text import Reading
 
 KINDS = (
     "complaint",
@@ -75,6 +77,55 @@ def test_waits_against_loops(seed: int) -> None:
         assert found[f"{kind}_value_change"] == (
             pytest.approx(last - rest / (len(days) - 1)) if len(days) > 1 else None
         )
+
+
+WRITTEN = LOG | {
+    "columns": (*drawn.COLUMNS, "sentiment", "topics"),
+    "rules": Rules("Europe/Paris", "EUR", 2, text=Reading(None, (("cost", ("cost",)), ("costs", ("costs",))))),
+}
+
+
+def said(age: int, sentiment: int | None = None, topics: str | None = None) -> dict[str, Any]:
+    """A review; its sentiment in thousandths."""
+    return event("nps", age, sentiment=sentiment, topics=topics)
+
+
+def test_sentiments_by_hand() -> None:
+    """-.3 and .1 on one day, then .5, then -.2 and -.4: the mean of the last day is -.3, of all five -.06, of those
+    before .1, so it fell by .4; three are below 0, two of them in the last 28 days."""
+    names = ("text_sentiment_last", "text_sentiment_mean", "text_sentiment_change", "text_negative_events",
+             "text_negative_events_last_28d")  # fmt: skip
+    events = [said(50, -300), said(50, 100), said(20, 500), said(5, -200), said(5, -400), said(2), said(0, 900)]
+    assert part(events, *names, **WRITTEN) == [-0.3, -0.06, pytest.approx(-0.4), 3, 2]
+    assert part([said(29, 0), said(2)], *names, **WRITTEN) == [0.0, 0.0, None, 0, 0]
+    assert part([buy(9)], *names, **WRITTEN) == [None, None, None, 0, 0]
+
+
+def test_topics_by_hand() -> None:
+    """A topic's name is a whole word: cost is not costs."""
+    names = ("topic_cost_events", "topic_cost_events_last_28d", "topic_costs_events", "topic_costs_events_last_28d")
+    events = [said(50, topics="cost"), said(28, topics="cost costs"), said(28, topics="cost"), said(29, topics="costs"),
+              said(3, 100), said(0, topics="cost")]  # fmt: skip
+    assert part(events, *names, **WRITTEN) == [3, 2, 2, 1]
+    assert part([buy(9)], *names, **WRITTEN) == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_texts_against_loops(seed: int) -> None:
+    draw = random.Random(seed)
+    moods, about = (None, -700, -1, 0, 250, 1000), (None, "cost", "cost costs")
+    marks = [(draw.randint(1, 60), draw.choice(moods), draw.choice(about)) for _ in range(draw.randint(1, 30))]
+    found = row([said(*mark) for mark in marks], **WRITTEN)
+    told = [(age, mood) for age, mood, _ in marks if mood is not None]
+    last = [mood for age, mood in told if age == min(told)[0]]
+    before = [mood for age, mood in told if age > min(told)[0]]
+    assert found["text_sentiment_last"] == (sum(last) / len(last) / 1000 if told else None)
+    assert found["text_sentiment_mean"] == (sum(m for _, m in told) / len(told) / 1000 if told else None)
+    fell = sum(last) / len(last) - sum(before) / len(before) if before else None
+    assert found["text_sentiment_change"] == (None if fell is None else pytest.approx(fell / 1000))
+    assert found["text_negative_events_last_28d"] == sum(age <= 28 and mood < 0 for age, mood in told)
+    assert found["topic_cost_events"] == sum(topics is not None for _, _, topics in marks)
+    assert found["topic_costs_events_last_28d"] == sum(age <= 28 and topics == "cost costs" for age, _, topics in marks)
 
 
 def test_logs_without_such_events_have_no_such_column() -> None:
