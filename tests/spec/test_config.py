@@ -67,6 +67,8 @@ def test_the_default_targets() -> None:
 def test_the_commented_examples_are_valid_and_complete() -> None:
     block = "\n".join(re.findall(r"^  # (.*)$", DEFAULT, flags=re.MULTILINE))
     values = yaml.safe_load(block)
+    programme = config.from_dict({"dataset": "x", "loyalty": {"programme": values.pop("programme")}}).loyalty.programme
+    assert programme is not None and programme.model_fields_set == set(config.Programme.model_fields)
     own = config.from_dict({"dataset": "x", "kpis": {key: values.pop(key) for key in ("costs", "aims")}}).kpis
     assert own.costs[0].model_fields_set == set(config.Cost.model_fields)
     assert own.aims["retention"].model_fields_set == set(config.Aim.model_fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from churn_clv.actions._contact import CONTACTS
 from churn_clv.actions._draw import UNIVERSAL, held_out
 from churn_clv.actions._effect import Effect, effect, response, sample_ratio, takers
-from churn_clv.actions._measure import measure, measured_rates, outcomes, overlay
+from churn_clv.actions._measure import measure, measured_rates, outcomes, overlay, unusable
 from churn_clv.actions._outbox import campaigns, check, contacts, forget, release, write_audiences
 from churn_clv.actions._places import (
     folder,
@@ -59,6 +59,7 @@ __all__ = [
     "sample_ratio",
     "solve",
     "takers",
+    "unusable",
     "write_audiences",
     "write_events",
     "write_json",

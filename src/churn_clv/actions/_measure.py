@@ -119,10 +119,8 @@ def _campaign(actions: Actions, one: dict[str, Any], frame: pl.DataFrame) -> dic
     share = one["document"].get("holdout_share", actions.holdout.share)
     ratio = sample_ratio(head["treated"], head["holdout"], share)
     said = head | {"sample_ratio_p": ratio, "measurable": False, "lapse": None, "margin": None, "realised": None}
-    if min(head["treated"], head["holdout"]) < m.least:
-        return said | {"why": f"an arm has fewer than {m.least} customers (measure.least)"}
-    if ratio < RATIO_ALARM:
-        return said | {"why": f"the arms' sizes do not fit a holdout of {share:.0%} (p = {ratio:.1g}): lines were lost"}
+    if why := unusable(head["treated"], head["holdout"], share, m.least):
+        return said | {"why": why}
     arm = (frame["arm"] == TREATED).to_numpy()
     lapse, lapsed = frame["lapse"].to_numpy(), frame["lapsed"].to_numpy()
     money = frame["margin"].to_numpy()
@@ -140,6 +138,15 @@ def _campaign(actions: Actions, one: dict[str, Any], frame: pl.DataFrame) -> dic
         "qini_by_value_kept": qini(kept, money, arm), "qini_by_risk": qini(lapse, money, arm),
         "auuc_by_value_kept": auuc(kept, money, arm), "auuc_by_risk": auuc(lapse, money, arm),
     }  # fmt: skip
+
+
+def unusable(treated: int, held: int, share: float, least: int) -> str | None:
+    """Why arms of these sizes, drawn with a holdout of ``share``, cannot be compared; None where they can."""
+    if min(treated, held) < least:
+        return f"an arm has fewer than {least} customers (measure.least)"
+    if (ratio := sample_ratio(treated, held, share)) < RATIO_ALARM:
+        return f"the arms' sizes do not fit a holdout of {share:.0%} (p = {ratio:.1g}): lines were lost"
+    return None
 
 
 def _costs(frame: pl.DataFrame) -> tuple[float, bool]:

@@ -62,9 +62,17 @@ def print_loyalty(document: Mapping[str, Any]) -> None:
             out.print(f"and {left:,} more in the files")
     else:
         out.print("nobody waits for an answer")
+    _show.print_note(room_told(document))
     for note in document["notes"]:
         _show.print_note(f"note: {note}")
     out.print(escape(f"written to {document['folder']}: loyalty.parquet, loyalty.csv, loyalty.json"))
+
+
+def room_told(document: Mapping[str, Any]) -> str:
+    """What is known of the programme."""
+    from churn_clv import loyalty as room
+
+    return room.told(document["programme"], document["currency"])
 
 
 def _row(row: Mapping[str, Any], name: str) -> dict[str, str]:

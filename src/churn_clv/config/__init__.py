@@ -12,7 +12,7 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from churn_clv.config._after import Case, Ledger, Loyalty, Survey, Watch
+from churn_clv.config._after import Case, Ledger, Loyalty, Programme, Survey, Watch
 from churn_clv.config._base import Section
 from churn_clv.config._files import parse_yaml, read_yaml, shipped_text
 from churn_clv.config._kpis import KPIS, Aim, Cost, Kpis
@@ -101,6 +101,7 @@ __all__ = [
     "Multiply",
     "Population",
     "Predicate",
+    "Programme",
     "Promotion",
     "Rfm",
     "Rule",

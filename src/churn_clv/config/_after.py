@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from churn_clv.config._base import Section
+from churn_clv.config._base import Day, Section
 
 Count = Annotated[int, Field(ge=1)]
 Chance = Annotated[float, Field(gt=0, lt=1)]
@@ -57,6 +57,27 @@ WEIGHTS: dict[str, float] = {
 }  # fmt: skip
 
 
+class Programme(Section):
+    """The loyalty programme's comparison: in which arm of a table of attributes each customer was drawn, since when."""
+
+    attributes: str
+    column: str
+    treated: Annotated[Kinds, Field(min_length=1)]
+    control: Annotated[Kinds, Field(min_length=1)]
+    control_share: Chance
+    since: Day
+    until: Day | None = None
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _two_arms(self) -> Programme:
+        if set(self.treated) & set(self.control):
+            raise ValueError("treated and control name the same arm")
+        if self.until is not None and self.until <= self.since:
+            raise ValueError("until must be later than since")
+        return self
+
+
 class Loyalty(Section):
     """The loyalty index, surveys, cases and points (docs/loyalty.md). Names in ``weights`` are features of the log."""
 
@@ -81,3 +102,4 @@ class Loyalty(Section):
     survey_days: Count = 365
     points: str = "points"
     levels: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
+    programme: Programme | None = None

@@ -12,6 +12,7 @@ import polars as pl
 from churn_clv import config, disk, forgotten, timeline
 from churn_clv.events import Log
 from churn_clv.loyalty._index import NOT_SUPPORTED, index, known, parts, quintiles, retention
+from churn_clv.loyalty._programme import programme, told
 from churn_clv.loyalty._voice import WAITING, dated, detractors, latest, points, said, survey, waiting
 
 __all__ = [
@@ -23,10 +24,12 @@ __all__ = [
     "loyalty_folder",
     "parts",
     "points",
+    "programme",
     "quintiles",
     "retention",
     "run",
     "survey",
+    "told",
     "waiting",
     "write",
 ]
@@ -71,6 +74,7 @@ def run(
                     if (found := survey(events, k, terms, own.survey_days))},
         "events": said(events, dict.fromkeys(kinds), definitions.horizon_days),
         "levels": _levels(frame, own),
+        "programme": programme(settings, log),
         "waiting": _by_reason(care),
         "value_of": "clv" if scores is not None and _clv(scores) else "margin",
         "notes": _notes(own, set(kinds)),

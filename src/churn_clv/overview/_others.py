@@ -45,12 +45,14 @@ def loyal(settings: config.Config, log: Log, scores: pl.DataFrame) -> Document:
     """The loyalty index against retention, surveys, and who waits for an answer."""
     found = loyalty.run(settings, log, scores)[1]
     quintiles = (found["retention"] or {}).get("quintiles") or []
-    if not quintiles and not found["surveys"] and not found["customers"]:
+    known = found["programme"]["measurable"] or settings.loyalty.programme is not None
+    if not quintiles and not found["surveys"] and not found["customers"] and not known:
         return {"missing": "the log has nothing that the loyalty index or a survey could be made of",
                 "how": "map surveys, complaints or points (docs/loyalty.md)"}  # fmt: skip
     said = [f"The index is of {', '.join(f'{name} {weight:+g}' for name, weight in found['weights'].items())}."]
     if quintiles:
         said.append(f"Against retention at {found['retention']['cutoff']}: {found['retention']['verdict']}.")
+    said.append(loyalty.told(found["programme"], found["currency"]))
     said += [
         f"{kind}: {row['net']:+.0f} ({row['net_low']:+.0f} to {row['net_high']:+.0f}) of {row['answers']:,} answers."
         for kind, row in found["surveys"].items()
@@ -58,6 +60,11 @@ def loyal(settings: config.Config, log: Log, scores: pl.DataFrame) -> Document:
     waiting = found["customers"][:MOST_WAITING]
     tables = [
         {"title": "Retention by fifths of the index", "rows": [_quintile(row) for row in quintiles]},
+        *(
+            [{"title": "Loyalty programme: cost and effect", "rows": [_programme(found["programme"])]}]
+            if found["programme"]["measurable"]
+            else []
+        ),
         {"title": f"Who waits for an answer, dearest first (of {len(found['customers']):,})", "rows": waiting},
     ]
     return found | {"sentences": [*said, *found["notes"]], "tables": tables}
@@ -79,6 +86,16 @@ def _campaign(row: Mapping[str, Any]) -> Document:
         "campaign": row["campaign"], "treated": row["treated"], "promised_profit": row["promised_profit"],
         "realised_profit": found.get("profit"), "low": found.get("low"), "high": found.get("high"),
         "why_not": row["why"],
+    }  # fmt: skip
+
+
+def _programme(found: Mapping[str, Any]) -> Document:
+    each, lapse = found["margin"], found["lapse"]
+    return {
+        "since": found["since"], "until": found["until"], "in": found["treated"], "left_out": found["control"],
+        "cost": found["cost"], "margin_each": each["effect"], "margin_low": each["low"], "margin_high": each["high"],
+        "lapse_change": lapse["effect"], "lapse_low": lapse["low"], "lapse_high": lapse["high"],
+        "profit": found["profit"], "low": found["low"], "high": found["high"],
     }  # fmt: skip
 
 
