@@ -179,6 +179,33 @@ def test_the_best_action_of_each_without_limits() -> None:
     assert found["value_at_risk"][3] is None and found["expected_profit"][2:].null_count() == 2
 
 
+def test_a_customers_own_margin_decides() -> None:
+    """Active, each of these spends 200 and lapses with p .5. At .3 V is 60: mail .5 x .1 x 60 - 1 = 2. At a rate of .1
+    V is 20 and mail 0 (no action pays), at .6 V is 120 and mail 5; unknown is .3. At -.2 V is -40: nothing pays. A rate
+    in the document is that of all."""
+    people = scores([(who, 0.5, 100.0) for who in "abcde"], margin_rate=[0.3, 0.1, 0.6, None, -0.2])
+    only = playbook.actions_of(SHOP | {"playbook": {"all": {"actions": ["mail"]}}})
+    found = playbook.recommend(only, people, 0.3)
+    assert found["value_at_risk"].to_list() == pytest.approx([30.0, 10.0, 60.0, 30.0, -20.0])
+    assert found["recommended_action"].to_list() == ["mail", None, "mail", "mail", None]
+    assert found["expected_profit"].to_list()[2] == pytest.approx(5.0)
+    plan = actions.make(only, actions.Situation(people, LOG, pl.DataFrame(schema=actions.CONTACTS), KEY, "c", 0.3))
+    assert plan.frame["profit_mail"].to_list() == pytest.approx([2.0, 0.0, 5.0, 2.0, -3.0])
+    assert plan.frame["margin_rate"].to_list() == pytest.approx([0.3, 0.1, 0.6, 0.3, -0.2])
+    one = playbook.recommend(only.model_copy(update={"margin_share": 0.6}), people, 0.3)
+    assert one["value_at_risk"].to_list() == pytest.approx([60.0] * 5)
+
+
+def test_an_offer_is_of_what_is_spent_whatever_the_margin() -> None:
+    """A tenth off 200 is 20 at every rate, also at 0; who has no spend has what the action assumes, 60 / .3 / 10."""
+    people = scores([("a", 0.5, 100.0), ("b", 0.5, 100.0), ("c", None, None)], margin_rate=[0.6, 0.0, None])
+    own = MAIL | {"offer": None, "offer_share": 0.1, "value": 60.0, "lapse_probability": 0.9}
+    found = playbook.terms_of(
+        playbook.actions_of(SHOP | {"actions": {"mail": own}, "playbook": {"all": {"actions": ["mail"]}}}), people, 0.3
+    )
+    assert found.offer[:, 0] == pytest.approx([20.0, 20.0, 20.0])
+
+
 # --- bad input ------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("document", "said"),

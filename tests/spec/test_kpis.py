@@ -182,11 +182,11 @@ def test_attributed_roas() -> None:
 
 def test_incremental_roas_is_of_campaigns_with_a_holdout() -> None:
     one = {"measurable": True, "cutoff": day(40).isoformat(), "horizon_days": 14, "cost": 60.0, "treated": 90,
-           "holdout": 10, "realised": {"profit": 40.0, "low": 20.0, "high": 60.0}}  # fmt: skip
+           "holdout": 10, "spend": {"effect": 2.0, "low": 1.5, "high": 2.5}}  # fmt: skip
     late = one | {"cutoff": day(50).isoformat()}
     found = counted("incremental_roas", measured={"campaigns": [one, late, one | {"measurable": False}]})
-    assert (found.value, found.n) == (pytest.approx(100 / 0.5 / 60), 100)
-    assert found.low == pytest.approx(found.value - 20 / 0.5 / 60)
+    assert (found.value, found.n) == (pytest.approx(90 * 2.0 / 60), 100)  # 180 sold that else would not have been
+    assert found.low == pytest.approx(90 * 1.5 / 60)
     assert "holdout" in missing("incremental_roas", measured={"campaigns": [late]})
 
 

@@ -257,5 +257,12 @@ def test_outcomes_come_from_the_log(tmp_path: Path) -> None:
     )
     assert found["lapsed"].sum() == len(ids) - bought["customer_id"].n_unique()
     assert found["margin"].max() == 9.0 and (found["margin"] > 0).sum() == bought["customer_id"].n_unique()
+    spent = actions.outcomes(one | {"document": {"margin_share": 0.3}}, log, settings, ())["spend"]
+    rates = pl.Series("margin_rate", [0.0, None, 0.6, -0.1] * 50)
+    rated = actions.outcomes(one | {"rows": one["rows"].with_columns(rates)}, log, settings, ())
+    for money, rate, margin, cut in zip(spent, rates, rated["margin"], rated["spend"], strict=True):
+        whole = (0.3 if rate is None else rate) * money
+        assert margin == pytest.approx(min(whole, 9.0))
+        assert cut == pytest.approx(money if whole <= 9.0 else money * 9.0 / whole)
     opened = log.frame.filter((pl.col("time").dt.date() >= cutoff) & (pl.col("event_type") == "open"))
     assert found["took"].sum() == opened.filter(pl.col("customer_id").is_in(ids))["customer_id"].n_unique()

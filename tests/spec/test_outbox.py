@@ -193,3 +193,16 @@ def test_the_forgotten_leave_campaigns_plans_and_audiences(tmp_path: Path) -> No
     assert one["rows"]["customer_id"].to_list() == ["c0", "c1", "c3", "c5", "c6", "c7", "c8"]
     assert pl.read_parquet(place / "plan.parquet").height == 7
     assert forgetting.forget(settings, ["c2"], shop.quiet)["rows_removed"] == 0
+
+
+def test_an_outbox_of_before_there_were_margin_rates_is_read(tmp_path: Path) -> None:
+    """Its campaigns have none, so that they keep the one share of their plan; opened twice it is changed once."""
+    path = tmp_path / "outbox.db"
+    with _outbox.opened(path) as database:
+        database.execute("alter table assignment drop column margin_rate")
+        database.execute("insert into campaign values ('x', 's', '2024-01-01', 28, 'now', '{}')")
+        database.execute("insert into assignment (campaign, customer_id, action, channel, arm) values "
+                         "('x', 'a', 'mail', 'email', 'treated')")  # fmt: skip
+    for _ in range(2):
+        (one,) = actions.campaigns(path)
+        assert one["rows"]["margin_rate"].to_list() == [None] and one["rows"]["customer_id"].to_list() == ["a"]

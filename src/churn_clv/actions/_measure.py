@@ -50,17 +50,23 @@ def measure(actions: Actions, campaigns: Sequence[dict[str, Any]], log: Log, set
 
 
 def outcomes(one: dict[str, Any], log: Log, settings: config.Config, takes: Sequence[str]) -> pl.DataFrame:
-    """A campaign's rows with what came: ``lapsed`` 0/1, ``margin`` (cut at the plan's cap), ``took`` 0/1 or null."""
+    """A campaign's rows with what came: ``lapsed`` 0/1, ``spend`` and ``margin`` (cut at the plan's cap), ``took``: 0/1
+    or null."""
     horizon, document = one["horizon_days"], one["document"]
     pairs = one["rows"].select("customer_id", cutoff=pl.lit(one["cutoff"]))
     core = {name: settings.targets[name] for name in config.CORE if name in settings.targets}
     found = labels.build(log.frame, pairs, core, horizon, minor_units=log.rules.minor_units, ends=log.ends)
-    cap, share = document.get("winsor_cap"), document["margin_share"]
-    margin = share * found[labels.column("spend", horizon)]
     rows: pl.DataFrame = one["rows"]
+    cap, share = document.get("winsor_cap"), pl.Series([document["margin_share"]] * rows.height, dtype=pl.Float64)
+    if "margin_rate" in rows.columns:  # as the plan promised by; null of plans before there were such rates
+        share = rows["margin_rate"].fill_null(document["margin_share"])
+    spend = found[labels.column("spend", horizon)]
+    margin = share * spend
+    kept = margin if cap is None else margin.clip(upper_bound=cap)
     out = rows.with_columns(
         lapsed=found[labels.column("churned", horizon)],
-        margin=margin if cap is None else margin.clip(upper_bound=cap),
+        spend=spend * (kept / margin).fill_nan(1.0),  # cut where the margin is
+        margin=kept,
         took=pl.lit(None, pl.Float64),
     )
     if not takes:
@@ -118,7 +124,8 @@ def _campaign(actions: Actions, one: dict[str, Any], frame: pl.DataFrame) -> dic
     head, m = _head(one), actions.measure
     share = one["document"].get("holdout_share", actions.holdout.share)
     ratio = sample_ratio(head["treated"], head["holdout"], share)
-    said = head | {"sample_ratio_p": ratio, "measurable": False, "lapse": None, "margin": None, "realised": None}
+    said = head | {"sample_ratio_p": ratio, "measurable": False, "lapse": None, "margin": None, "spend": None,
+                   "realised": None}  # fmt: skip
     if why := unusable(head["treated"], head["holdout"], share, m.least):
         return said | {"why": why}
     arm = (frame["arm"] == TREATED).to_numpy()
@@ -127,17 +134,26 @@ def _campaign(actions: Actions, one: dict[str, Any], frame: pl.DataFrame) -> dic
     expected = ((1 - frame["lapse"]) * frame["value"]).to_numpy()
     change = effect(lapsed, arm, lapse, m.confidence)
     gained = effect(money, arm, expected, m.confidence)
+    sold = effect(frame["spend"].to_numpy(), arm, _expected_spend(one, frame), m.confidence)
     cost, counted = _costs(frame)
     n = head["treated"]
     kept = (frame["lapse"] * frame["save_rate"] * frame["value"]).to_numpy()
     return said | {
-        "measurable": True, "why": None, "lapse": _told(change), "margin": _told(gained),
+        "measurable": True, "why": None, "lapse": _told(change), "margin": _told(gained), "spend": _told(sold),
         "cost": cost, "offers": "counted" if counted else "assumed",
         "realised": {"profit": n * gained.effect - cost, "low": n * gained.low - cost, "high": n * gained.high - cost},
         "lapse_rate": {"treated": float(lapsed[arm].mean()), "holdout": float(lapsed[~arm].mean())},
         "qini_by_value_kept": qini(kept, money, arm), "qini_by_risk": qini(lapse, money, arm),
         "auuc_by_value_kept": auuc(kept, money, arm), "auuc_by_risk": auuc(lapse, money, arm),
     }  # fmt: skip
+
+
+def _expected_spend(one: dict[str, Any], frame: pl.DataFrame) -> Any:
+    """What the model expected each to spend: its margin over the rate that the plan took; 0 where that is 0."""
+    share = one["document"]["margin_share"]
+    rate = frame["margin_rate"].fill_null(share) if "margin_rate" in frame.columns else pl.Series([share] * len(frame))
+    expected = (1 - frame["lapse"]) * frame["value"] / rate
+    return expected.set(rate == 0, 0.0).to_numpy()
 
 
 def unusable(treated: int, held: int, share: float, least: int) -> str | None:

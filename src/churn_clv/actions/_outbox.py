@@ -26,7 +26,7 @@ from churn_clv.errors import UserError
 
 KEPT = (
     "customer_id", "action", "channel", "arm", "segment", "lapse", "value", "save_rate", "take_rate", "driven_away",
-    "offer", "contact", "expected_profit",
+    "offer", "contact", "expected_profit", "margin_rate",
 )  # fmt: skip
 _TABLES = """
 create table if not exists campaign (
@@ -36,6 +36,7 @@ create table if not exists assignment (
   campaign text not null references campaign(name), customer_id text not null, action text not null,
   channel text not null, arm text not null, segment text, lapse real, value real, save_rate real, take_rate real,
   driven_away real, offer real, contact real, expected_profit real, batch text, delivered_at text,
+  margin_rate real,
   primary key (campaign, customer_id));
 """
 
@@ -55,11 +56,23 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as database:
             database.executescript(_TABLES)
+            _with_rates(database)
             yield database
     except sqlite3.DatabaseError as error:
         raise UserError(
             f"the outbox {path} cannot be used ({error}). Check the file, its rights and the disk."
         ) from None
+
+
+def _with_rates(database: sqlite3.Connection) -> None:
+    """An outbox of before there were margin rates gets their column, empty: its campaigns keep one share for all."""
+    if "margin_rate" in (row[1] for row in database.execute("pragma table_info(assignment)")):
+        return
+    try:
+        database.execute("alter table assignment add column margin_rate real")
+    except sqlite3.OperationalError as error:  # another process was first
+        if "duplicate column" not in str(error):
+            raise
 
 
 def contacts(path: Path, campaign: str) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from churn_clv.actions._draw import UNIVERSAL, held_out
 from churn_clv.actions._solve import NOBODY, Solution, solve
 from churn_clv.actions._telling import HOLDOUT, TREATED, document_of, gaps
 from churn_clv.errors import UserError
-from churn_clv.playbook import Actions, Bools, Floats, Terms, model_of, offered, source, terms_of
+from churn_clv.playbook import Actions, Bools, Floats, Terms, model_of, offered, rates_of, source, terms_of
 
 NO_RULE, NO_PROFIT, LIMITS, NO_PREDICTION = (
     "no rule or not eligible",
@@ -28,7 +28,8 @@ NEEDED = ("customer_id", "cutoff", "eligible", "reason", "churn_probability", "e
 @dataclass(frozen=True)
 class Situation:
     """What a plan is made from. ``scores``: a scoring's columns, one cutoff. ``log``: the log's frame. ``sent``: other
-    campaigns' contacts (``_contact.CONTACTS``). ``key`` draws the holdouts. ``margin``: margin per unit of spend."""
+    campaigns' contacts (``_contact.CONTACTS``). ``key`` draws the holdouts. ``margin``: margin per unit of spend of
+    those whose own is not known."""
 
     scores: pl.DataFrame
     log: pl.DataFrame
@@ -67,7 +68,7 @@ def make(actions: Actions, situation: Situation) -> Plan:
     found = solve(profit, use, limit)
     arms = _arms(actions, situation, scores, found)
     why = _why(scores, allowed, known, barred, profit, found)
-    frame = _frame(actions, scores, terms, profit, found, rules).with_columns(arm=arms, why_not=why)
+    frame = _frame(actions, scores, terms, profit, found, rules, situation.margin).with_columns(arm=arms, why_not=why)
     notes += _contact.notes(actions.policy, sorted(situation.log["event_type"].unique()))
     document = document_of(actions, situation, frame, terms, profit, found, barred)
     return Plan(frame, document | {"notes": notes + gaps(actions, document, allowed)})
@@ -141,8 +142,9 @@ def _why(
 
 
 def _frame(
-    actions: Actions, scores: pl.DataFrame, terms: Terms, profit: Floats, found: Solution, rules: pl.Series
-) -> pl.DataFrame:
+    actions: Actions, scores: pl.DataFrame, terms: Terms, profit: Floats, found: Solution, rules: pl.Series,
+    margin: float,
+) -> pl.DataFrame:  # fmt: skip
     names, n = list(actions.actions), scores.height
     rows = np.arange(n)
     best = profit.argmax(axis=1) if n else np.zeros(0, dtype=np.int64)
@@ -168,6 +170,7 @@ def _frame(
                            for w, ok in zip(found.choice, chosen, strict=True)], dtype=pl.String),
         arm=pl.lit(None, pl.String), why_not=pl.lit(None, pl.String), rule=rules,
         segment=scores[segment].cast(pl.String) if segment in scores.columns else pl.lit("all"),
+        margin_rate=pl.Series(rates_of(actions, scores, margin)),
         lapse=lapse, value=value, value_at_risk=lapse * value, value_kept=of(terms.kept()),
         expected_profit=of(terms.profit()), expected_cost=of(terms.cost()), save_rate=of(terms.save),
         take_rate=of(terms.take), driven_away=of(terms.away), offer=of(terms.offer), contact=of(terms.contact),

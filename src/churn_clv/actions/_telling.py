@@ -9,7 +9,7 @@ import polars as pl
 from churn_clv.actions import _power
 from churn_clv.actions._curve import curve, sensitivity
 from churn_clv.actions._solve import Solution
-from churn_clv.playbook import Actions, Bools, Floats, Terms, source
+from churn_clv.playbook import Actions, Bools, Floats, Terms, rates_of, source
 
 if TYPE_CHECKING:
     from churn_clv.actions._plan import Situation
@@ -96,10 +96,10 @@ def _power_of(actions: Actions, frame: pl.DataFrame) -> dict[str, Any]:
 
 
 def _cap(actions: Actions, scores: pl.DataFrame, margin: float) -> float | None:
-    """Where margins are cut before they are compared: a quantile of the spend that few exceed, fixed beforehand."""
+    """Where margins are cut before they are compared: a quantile of the margin that few exceed, fixed beforehand."""
     upper = "expected_spend_high" if "expected_spend_high" in scores.columns else "expected_spend"
-    found = scores[upper].quantile(actions.measure.cap_quantile)
-    return None if found is None else margin * found
+    margins = scores[upper] * pl.Series(rates_of(actions, scores, margin))
+    return margins.quantile(actions.measure.cap_quantile)
 
 
 def gaps(actions: Actions, document: dict[str, Any], allowed: Bools) -> list[str]:

@@ -213,7 +213,7 @@ def attributed_roas(of: Period) -> Sample:
 def incremental_roas(of: Period, measured: Mapping[str, Any] | None) -> Estimate:
     """Spend that campaigns caused over their cost, by their holdouts; campaigns whose window closed in the period.
 
-    ``measured``: the document of ``churn-clv measure``. What they caused is the margin gained / margin share.
+    ``measured``: the document of ``churn-clv measure``; the spend of the treated that their holdouts did not have.
     """
     told = [] if measured is None else measured["campaigns"]
     own = [one for one in told if one.get("measurable") and _closed(one, of)]
@@ -222,10 +222,9 @@ def incremental_roas(of: Period, measured: Mapping[str, Any] | None) -> Estimate
         raise Missing("no campaign with a holdout was measured whose window closed in the period",
                       "release one with `churn-clv act --send`, and run `churn-clv measure` when its window has closed",
                       )  # fmt: skip
-    share = of.settings.value.margin_share
-    value = math.fsum(one["realised"]["profit"] + one["cost"] for one in own) / share / cost
-    half = math.sqrt(math.fsum(((one["realised"]["high"] - one["realised"]["low"]) / 2) ** 2 for one in own))
-    half = half / share / cost
+    value = math.fsum(one["treated"] * one["spend"]["effect"] for one in own) / cost
+    halves = (one["treated"] * (one["spend"]["high"] - one["spend"]["low"]) / 2 for one in own)
+    half = math.sqrt(math.fsum(one**2 for one in halves)) / cost
     n = sum(one["treated"] + one["holdout"] for one in own)
     return Estimate(value, value - half, value + half, n, pl.DataFrame(schema={"customer_id": pl.String,
                                                                               "u": pl.Float64}))  # fmt: skip

@@ -41,7 +41,8 @@ def drivers(own: Bundle, log: Log, scores: pl.DataFrame, margin: float) -> dict[
 
     ``base`` is what would be at risk if everyone were the base customer, ``at_risk`` what is: base + all themes.
     """
-    asked = scores.filter("eligible").select("customer_id", "cutoff", "churn_probability", "expected_spend")
+    there = scores.with_columns(margin=pl.Series(playbook.own_rates(scores, margin)))
+    asked = there.filter("eligible").select("customer_id", "cutoff", "churn_probability", "expected_spend", "margin")
     asked = asked.drop_nulls()
     if asked.is_empty():
         raise UserError("no customer is eligible, so nobody has a risk to explain. Take another cutoff, or a longer "
@@ -59,7 +60,7 @@ def drivers(own: Bundle, log: Log, scores: pl.DataFrame, margin: float) -> dict[
         told = explain.contributions(own, own.values(rows))
         part = rows.select("customer_id").join(part, on="customer_id", how="left", maintain_order="left")
         risk = part["churn_probability"].to_numpy()
-        value = np.nan_to_num(playbook.value_of(part["expected_spend"].to_numpy(), risk, margin))
+        value = np.nan_to_num(playbook.value_of(part["expected_spend"].to_numpy(), risk, part["margin"].to_numpy()))
         parts = np.stack([told.parts[which == t].sum(axis=0) for t in range(len(themes))])
         money = in_money(told.base, parts, value)
         up, down = up + np.maximum(money, 0).sum(axis=1), down + np.minimum(money, 0).sum(axis=1)

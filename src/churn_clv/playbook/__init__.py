@@ -16,7 +16,7 @@ from churn_clv.playbook._document import (
 from churn_clv.playbook._economics import Terms, value_of
 from churn_clv.playbook._recommend import COLUMNS, RECOMMENDED, files_of, identity, own, recommend
 from churn_clv.playbook._rules import Bools, Floats, holds, offered
-from churn_clv.playbook._terms import model_of, source, terms_of
+from churn_clv.playbook._terms import model_of, own_rates, rates_of, source, terms_of
 
 __all__ = [
     "COLUMNS",
@@ -37,6 +37,8 @@ __all__ = [
     "model_of",
     "offered",
     "own",
+    "own_rates",
+    "rates_of",
     "recommend",
     "source",
     "terms_of",

@@ -50,10 +50,10 @@ class Terms:
         return (1 - self.lapse) * (self.take * self.offer + self.away * self.value)
 
 
-def value_of(expected_spend: Floats, lapse: Floats, margin_share: float) -> Floats:
+def value_of(expected_spend: Floats, lapse: Floats, margin_share: float | Floats) -> Floats:
     """V of the horizon: margin x expected_spend / (1 - p), for a lapsed customer brings nothing in it by definition.
 
-    NaN where the model gives no spend or p is 1.
+    ``margin_share``: one of all, or each customer's own. NaN where the model gives no spend or p is 1.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         found = margin_share * expected_spend / (1 - lapse)

@@ -13,7 +13,7 @@ from churn_clv import config
 from churn_clv.playbook._document import Actions, load_actions
 from churn_clv.playbook._economics import value_of
 from churn_clv.playbook._rules import offered
-from churn_clv.playbook._terms import model_of, source, terms_of
+from churn_clv.playbook._terms import model_of, rates_of, source, terms_of
 
 RECOMMENDED = "recommended_action"
 COLUMNS = {
@@ -44,13 +44,14 @@ def recommend(actions: Actions, scores: pl.DataFrame, margin: float) -> pl.DataF
     """COLUMNS of each row of ``scores``: the action with most profit (null: none pays), and of it the profit, the
     break-even save rate and whether its save rate is assumed or measured; p V at risk. Money in major units.
 
-    ``margin``: per unit of spend, unless the document has a ``margin_share`` of its own. Each row by itself: rules and
-    actions that ask for a ``top_share`` rank customers among others, and are left out.
+    ``margin``: per unit of spend, of customers whose own rate the scores do not know, unless the document has a
+    ``margin_share``. Each row by itself: rules and actions that ask for a ``top_share`` rank customers among others:
+    they are left out.
     """
     if not scores.height:
         return pl.DataFrame(schema=COLUMNS)
     margin = actions.margin_share or margin
-    terms = terms_of(actions, scores, margin)
+    terms, rates = terms_of(actions, scores, margin), rates_of(actions, scores, margin)
     allowed, _, _ = offered(actions, scores, ranked=False)
     profit = np.where(allowed & np.isfinite(terms.profit()), terms.profit(), -np.inf)
     rows, risk = np.arange(scores.height), model_of(scores, "churn_probability")
@@ -64,7 +65,7 @@ def recommend(actions: Actions, scores: pl.DataFrame, margin: float) -> pl.DataF
             "expected_profit": np.where(pays, profit[rows, best], np.nan),
             "break_even_save_rate": np.where(pays, terms.break_even()[rows, best], np.nan),
             "save_rate_source": [kind for _, kind in told],
-            "value_at_risk": risk * value_of(model_of(scores, "expected_spend"), risk, margin),
+            "value_at_risk": risk * value_of(model_of(scores, "expected_spend"), risk, rates),
         },
         schema=COLUMNS,
     ).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -16,16 +16,21 @@ def source(actions: Actions, name: str) -> str:
 
 
 def terms_of(actions: Actions, scores: pl.DataFrame, margin: float) -> Terms:
-    """The terms of every customer and action, (customers, actions); NaN where the model has no answer."""
+    """The terms of every customer and action, (customers, actions); NaN where the model has no answer.
+
+    ``margin``: per unit of spend, of those whose own is not known (``rates_of``).
+    """
     risk = model_of(scores, "churn_probability")
-    money = value_of(model_of(scores, "expected_spend"), risk, margin)
+    spend = value_of(model_of(scores, "expected_spend"), risk, 1.0)
+    money = spend * rates_of(actions, scores, margin)
     columns: dict[str, list[Floats]] = {name: [] for name in Terms.__dataclass_fields__}
     for name, action in actions.actions.items():
         nan = np.nan
         lapse = np.where(np.isnan(risk), nan if action.lapse_probability is None else action.lapse_probability, risk)
         value = np.where(np.isnan(money), nan if action.value is None else action.value, money)
         share = action.offer_share or 0.0
-        offer = np.full(len(risk), action.offer) if action.offer is not None else value / margin * share
+        bought = np.where(np.isnan(spend), value / margin, spend)  # by who is active
+        offer = np.full(len(risk), action.offer) if action.offer is not None else bought * share
         own = {f"{k}": shares(rate, scores, f"actions.{name}.{k}") for k, rate in action.rates.items()}
         for key, found in (
             ("lapse", lapse), ("value", value), ("save", own["save_rate"]), ("take", own["take_rate"]),
@@ -33,6 +38,20 @@ def terms_of(actions: Actions, scores: pl.DataFrame, margin: float) -> Terms:
         ):  # fmt: skip
             columns[key].append(found)
     return Terms(**{key: np.column_stack(parts) for key, parts in columns.items()})
+
+
+def rates_of(actions: Actions, scores: pl.DataFrame, margin: float) -> Floats:
+    """Margin per unit of spend of each customer, (n,): the document's, else the scores' own, else ``margin``."""
+    if actions.margin_share is not None:
+        return np.full(scores.height, actions.margin_share)
+    return own_rates(scores, margin)
+
+
+def own_rates(scores: pl.DataFrame, margin: float) -> Floats:
+    """``margin_rate`` of the scores, which knows the log's own margins where it tells any; else ``margin``, (n,)."""
+    if "margin_rate" not in scores.columns:
+        return np.full(scores.height, margin)
+    return scores["margin_rate"].cast(pl.Float64).fill_nan(None).fill_null(margin).to_numpy()
 
 
 def model_of(scores: pl.DataFrame, column: str) -> Floats:

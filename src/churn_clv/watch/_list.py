@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from churn_clv.playbook import value_of
+from churn_clv.playbook import own_rates, value_of
 
 Floats = NDArray[np.float64]
 NEW, STANDING = "new", "standing"
@@ -16,10 +16,11 @@ BEFORE = pl.Schema({"customer_id": pl.String(), "since": pl.Date()})
 def at_risk(scores: pl.DataFrame, margin: float) -> pl.DataFrame:
     """``scores`` with ``value_at_risk``: p V, the margin that lapse would take within the horizon; null without one.
 
-    V is the margin in the horizon of who stays active (docs/actions.md). ``margin``: margin per unit of spend.
+    V is the margin in the horizon of who stays active (docs/actions.md). ``margin``: margin per unit of spend of those
+    whose own rate the scores do not know.
     """
     risk, spend = (_floats(scores, name) for name in ("churn_probability", "expected_spend"))
-    found = risk * value_of(spend, risk, margin)
+    found = risk * value_of(spend, risk, own_rates(scores, margin))
     return scores.with_columns(value_at_risk=pl.Series(found, dtype=pl.Float64).fill_nan(None))
 
 
