@@ -70,16 +70,16 @@ def test_lapse_by_hand() -> None:
 
 
 def test_no_effect_is_within_its_interval_nearly_always() -> None:
-    """A/A: 40 programmes that do nothing, arms by chance: 95% intervals hold 0 in 34 or more."""
+    """A/A: 15 programmes that do nothing, arms by chance: 95% intervals hold 0 in 12 or more."""
     draw, held = random.Random(5), 0
     sums = {f"c{k:03d}": (draw.gammavariate(1, 20), draw.gammavariate(1, 20)) for k in range(200)}
     whole = log(sums, {})
-    for _ in range(40):
+    for _ in range(15):
         names = draw.sample([*sums], len(sums))
         arms = pl.DataFrame({"customer_id": names, "arm": ["in"] * 100 + ["out"] * 100})
         found = loyalty.programme(own(ARMS), events.Log(**{**vars(whole), "attributes": {"club": arms}}))
         held += found["measurable"] and found["margin"]["low"] <= 0 <= found["margin"]["high"]
-    assert held >= 34  # fewer by chance less than once in 500
+    assert held >= 12  # fewer by chance once in 180; the seed is fixed
 
 
 @pytest.mark.parametrize(

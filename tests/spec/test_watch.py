@@ -16,7 +16,7 @@ import tiny
 from churn_clv import config, explain, forgetting, metrics, timeline, watch
 from churn_clv.bundle import Bundle
 from churn_clv.errors import UserError
-from churn_clv.watch import _changes, _phase, _record
+from churn_clv.watch import _changes, _lead, _phase, _record
 
 DAY = dt.date(2024, 6, 3)
 ENDS = DAY + dt.timedelta(days=28)
@@ -271,3 +271,51 @@ def test_the_phrases_of_changes_are_in_every_language() -> None:
     assert {tuple(explain.phrases(name).changes) for name in explain.languages()} == {
         ("counted", "orders", "spend", "join", "none")
     }
+
+
+# --- days earlier ---------------------------------------------------------------------------------
+def silences(apart: int = 1, days: int = 10) -> list[pl.DataFrame]:
+    """a fell silent 2 days before the first cutoff, b 1 day, c buys every day. First by value: c, a from day 3, b from
+    day 6. a and b lapse."""
+    start, out = dt.date(2024, 1, 1), []
+    for day in range(days):
+        by = {"a": 10.0 * (day >= 3), "b": 20.0 * (day >= 6), "c": 5.0}
+        silent = {"a": day + 2, "b": day + 1, "c": 1}
+        rows = [(who, start + dt.timedelta(days=apart * day), by[who], by[who], silent[who], float(who != "c"))
+                for who in by]  # fmt: skip
+        out.append(pl.DataFrame(rows, schema=["customer_id", "cutoff", "by", "risk", "silent", "lapsed"], orient="row"))
+    return out
+
+
+def test_the_lead_by_hand() -> None:
+    """The list names c's silences of days 1 and 2 (that of day 0 is left out), a on day 3, b on day 6: 4 alerts, 2 of
+    them lapses. As many: 1 silent day raises 9 alerts, 2 one (b), 3 to 10 two, 11 one: 3 days, the fewest of those
+    nearest. The rule names a on day 1 and b on day 2: 2 and 4 days before the list."""
+    found = _lead.lead(silences(), 1)
+    assert found is not None
+    own = found["watch"]
+    assert (own["alerts"], own["precision"], own["silent_days"]) == (4, 0.5, 3)
+    assert (own["rule_alerts"], own["rule_precision"], own["by_the_rule_alone"]) == (2, 1.0, 0)
+    assert (own["named_by_both"], own["median_days"], own["earlier"], own["later"]) == (2, -3.0, 0, 2)
+    assert (own["low"], own["high"]) == (None, None)  # two values say nothing of their median
+    assert own == found["risk"]
+
+
+def test_a_list_that_sees_it_coming_is_ahead() -> None:
+    """Every day one more customer falls silent for good and is named the day after. Three who buy now and then never
+    are. The rule with as many alerts needs some days more of silence: all but one of these days is the lead."""
+    start, rows = dt.date(2024, 1, 1), []
+    for day in range(40):
+        silent = {f"c{k:02d}": day - k for k in range(40) if day > k}
+        silent |= {f"n{k}": 3 for k in range(3)}  # buys every third day, never on the list
+        rows.append(pl.DataFrame([(who, start + dt.timedelta(days=day), -float(s) if who[0] == "c" else -99.0, 0.0, s,
+                                   float(who[0] == "c")) for who, s in silent.items()],
+                    schema=["customer_id", "cutoff", "by", "risk", "silent", "lapsed"], orient="row"))  # fmt: skip
+    own = _lead.lead(rows, 1)["watch"]  # type: ignore[index]
+    assert own["precision"] > 0.95 and own["silent_days"] > 3 and own["median_days"] == own["silent_days"] - 1
+    assert own["low"] == own["high"] == own["median_days"] and own["later"] == 0
+
+
+def test_too_few_cutoffs_or_too_far_apart_have_no_lead() -> None:
+    assert _lead.lead(silences(days=7), 1) is None and _lead.lead(silences(apart=8), 1) is None
+    assert _lead.lead([], 1) is None

@@ -140,6 +140,13 @@ def print_record(record: Mapping[str, Any]) -> None:
             f"{found['auc']:.3f}, recency rule {found['auc_recency']:.3f}"
         )
 
+    if (lead := record["lead"]) is not None and (own := lead["watch"])["median_days"] is not None:
+        span = f" ({own['low']:+.0f} to {own['high']:+.0f})" if own["low"] is not None else ""
+        out.print(
+            f"days earlier than a rule of {own['silent_days']} silent days, which raises as many alerts: "
+            f"{own['median_days']:+.0f}{span} in the middle of {own['named_by_both']:,} silences that ended in a lapse"
+        )
+
 
 def _list(name: str, found: Mapping[str, Any]) -> dict[str, str]:
     def span(key: str) -> str:

@@ -40,7 +40,12 @@ def _record(record: Document) -> str:
             for name, one in lists.items()]  # fmt: skip
     days = ", ".join(str(one["cutoff"]) for one in record.get("cutoffs", ()))
     heads = (f"as many named at {days} by", "of them lapsed", "of the value that lapsed")
-    return table(heads, rows) if rows else ""
+    out = table(heads, rows) if rows else ""
+    own = (record.get("lead") or {}).get("watch") or {}
+    if own.get("median_days") is not None:
+        out += paragraph(f"In the middle it named who lapsed {own['median_days']:+.0f} days earlier than a rule of "
+                         f"{own['silent_days']} silent days, which raises as many alerts.", "small")  # fmt: skip
+    return out
 
 
 def _why(row: Document) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from churn_clv import config, features, labels, metrics, timeline
 from churn_clv.events import Log
 from churn_clv.timeline import Definitions
+from churn_clv.watch._lead import lead
 from churn_clv.watch._list import BEFORE, NEW, at_risk, going_on, listed, measure_of
 
 Floats = NDArray[np.float64]
@@ -54,7 +55,9 @@ def measured(
     every = [(e, outcomes(e, log, definitions, settings)) for e in sorted(over, key=lambda e: e.cutoff)]
     closed, past = [e for e, rows in every if rows.height], [rows for _, rows in every if rows.height]
     if not closed:
-        nothing = dict.fromkeys(("lists", "ahead_of_recency", "ahead_of_random", "on_time", "alerts_a_customer_year"))
+        nothing = dict.fromkeys(
+            ("lists", "ahead_of_recency", "ahead_of_random", "on_time", "alerts_a_customer_year", "lead")
+        )
         return {"why": NO_CUTOFF, "capacity": capacity, "cutoffs": [], "independent_cutoffs": 0, "draws": 0} | nothing
     draws = settings.promotion.bootstrap_draws
     found = compare(past, capacity, draws, settings.seed)
@@ -67,6 +70,7 @@ def measured(
         **found,
         "on_time": on_time(pl.concat(past)),
         "alerts_a_customer_year": alerts(past, capacity, settings.watch.stay),
+        "lead": lead(past, capacity),
     }
 
 
