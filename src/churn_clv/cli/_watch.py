@@ -143,8 +143,10 @@ def print_record(record: Mapping[str, Any]) -> None:
     if (lead := record["lead"]) is not None and (own := lead["watch"])["median_days"] is not None:
         span = f" ({own['low']:+.0f} to {own['high']:+.0f})" if own["low"] is not None else ""
         out.print(
-            f"days earlier than a rule of {own['silent_days']} silent days, which raises as many alerts: "
-            f"{own['median_days']:+.0f}{span} in the middle of {own['named_by_both']:,} silences that ended in a lapse"
+            f"days earlier than a rule of {own['silent_days']} silent days ({own['rule_alerts']:,} alerts, the list "
+            f"{own['alerts']:,}): {own['median_days']:+.0f}{span} in the middle of {own['named_by_both']:,} silences that "
+            f"both named and that ended in a lapse; of all alerts {own['precision']:.0%} did, of the rule's "
+            f"{own['rule_precision'] or 0:.0%}"
         )
 
 

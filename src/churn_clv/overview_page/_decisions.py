@@ -43,8 +43,11 @@ def _record(record: Document) -> str:
     out = table(heads, rows) if rows else ""
     own = (record.get("lead") or {}).get("watch") or {}
     if own.get("median_days") is not None:
-        out += paragraph(f"In the middle it named who lapsed {own['median_days']:+.0f} days earlier than a rule of "
-                         f"{own['silent_days']} silent days, which raises as many alerts.", "small")  # fmt: skip
+        out += paragraph(
+            f"In the middle it named who lapsed {own['median_days']:+.0f} days earlier than a rule of "
+            f"{own['silent_days']} silent days with about as many alerts; of all alerts {share(own['precision'], 0)} "
+            f"ended in a lapse, of the rule's {share(own['rule_precision'], 0)}.", "small",
+        )  # fmt: skip
     return out
 
 
