@@ -144,8 +144,8 @@ def print_record(record: Mapping[str, Any]) -> None:
         span = f" ({own['low']:+.0f} to {own['high']:+.0f})" if own["low"] is not None else ""
         out.print(
             f"days earlier than a rule of {own['silent_days']} silent days ({own['rule_alerts']:,} alerts, the list "
-            f"{own['alerts']:,}): {own['median_days']:+.0f}{span} in the middle of {own['named_by_both']:,} silences that "
-            f"both named and that ended in a lapse; of all alerts {own['precision']:.0%} did, of the rule's "
+            f"{own['alerts']:,}): {own['median_days']:+.0f}{span} in the middle of {own['named_by_both']:,} silences "
+            f"that both named and that ended in a lapse; of all alerts {own['precision']:.0%} did, of the rule's "
             f"{own['rule_precision'] or 0:.0%}"
         )
 
