@@ -106,7 +106,7 @@ def tune(
         lines, tuned = _overlay.overlay_of(settings, boosters, step, found.search)
         with TemporaryDirectory() as place:
             drawn = Beside(lambda: _draw(searched, Path(place) / "plots"))
-            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, path, say)
+            minus = _judge(shop, found, tuned, step, refused, limits.jobs, path, say)
             clock.lap("judging")
             document = document_of(settings, found, searched, chosen, boosters, step, minus, limits.trials)
             document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
@@ -254,14 +254,14 @@ def _draw(searched: Mapping[Head, Searched], folder: Path) -> None:
 
 
 def _judge(
-    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, path: Path,
+    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], jobs: int, path: Path,
     say: Say,
 ) -> dict[str, Any] | None:  # fmt: skip
     if not found.judged:
         return None
     wide = [coarser(p, step) if step > 1 else p for p in found.judged]
     try:
-        return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
+        return _verdict.compare(shop, tuned, found.judged, wide, refused, jobs, say)
     except KeyboardInterrupt:
         raise UserError(
             f"interrupted while judging: every trial is kept in {path}. The same command judges again."
