@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from churn_clv import config
 from churn_clv.errors import UserError, nearest
-from churn_clv.models.predict import Floats, Kind, raw_margin, sigmoid
+from churn_clv.models.predict import THREADS, Floats, Kind, raw_margin, sigmoid
 
 OBJECTIVE: dict[Kind, dict[str, Any]] = {
     "hazard": {"objective": "binary"},
@@ -105,7 +105,9 @@ def staged_margins(booster: lgb.Booster, values: Floats, stages: Sequence[int]) 
     trees, places = stages[-1], np.array(stages) - 1
     for start in range(0, len(values), AT_ONCE):
         rows = values[start : start + AT_ONCE]
-        leaves = np.asarray(booster.predict(rows, pred_leaf=True, num_threads=1, num_iteration=trees), dtype=np.intp)
+        leaves = np.asarray(
+            booster.predict(rows, pred_leaf=True, num_threads=THREADS, num_iteration=trees), dtype=np.intp
+        )
         leaves = leaves.reshape(len(rows), trees)
         given = np.empty_like(leaves, dtype=np.float64)
         for tree, most in enumerate(leaves.max(axis=0)):
