@@ -17,7 +17,7 @@ import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from churn_clv import actions, actions_figure, cli
+from churn_clv import actions, actions_figure, cli, playbook
 from churn_clv.errors import UserError
 from churn_clv.snapshots import untreated
 
@@ -112,6 +112,29 @@ def test_much_seen_finds_the_rates_of_each_group() -> None:
     found = response(lapsed, treated, p, group, 2)
     assert found.mean[:2, 0] == pytest.approx([0.3, 0.05], abs=0.015)
     assert found.mean[:2, 1] == pytest.approx([0.0, 0.03], abs=0.006)
+
+
+def back(segments: list[str | None], lapsed: list[float]) -> dict[str, Any]:
+    """Rates of an action for the lapsed, p .9, assumed .1, from 100 treated and 100 held out of whom 90 lapse."""
+    rows = pl.DataFrame({
+        "customer_id": [f"c{i}" for i in range(200)], "arm": ["treated"] * 100 + ["holdout"] * 100, "offer": 0.0,
+        "segment": pl.Series(segments + segments, dtype=pl.String), "lapse": 0.9, "campaign": "x", "action": "back",
+        "lapsed": lapsed + [1.0] * 90 + [0.0] * 10, "took": pl.Series([None] * 200, dtype=pl.Float64),
+    })  # fmt: skip
+    mail = {"channel": "email", "contact": 1, "offer": 0, "save_rate": 0.1, "lapse_probability": 0.9, "value": 40}
+    document = playbook.actions_of({"actions": {"back": mail}, "playbook": {"all": {"actions": ["back"]}}})
+    found = actions.measured_rates(document, rows)["back"]["save_rate"]
+    return found  # type: ignore[no-any-return]
+
+
+def test_customers_without_a_segment_are_of_no_group() -> None:
+    """The lapsed have no band. Of them alone: no group, and the rate is the action's. Beside a band of whom no treated
+    lapse less, those who do (50 without a band, all saved) must not be counted as its: the band's rate stays lower."""
+    none = back([None] * 100, [1.0] * 60 + [0.0] * 40)
+    assert none["groups"] == {} and none["otherwise"]["rate"] > 0.12
+    mixed = back(["high"] * 50 + [None] * 50, [1.0] * 45 + [0.0] * 55)
+    assert set(mixed["groups"]) == {"high"}
+    assert mixed["groups"]["high"]["rate"] < mixed["otherwise"]["rate"]
 
 
 def test_take_rates() -> None:
