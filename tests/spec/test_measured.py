@@ -17,8 +17,9 @@ import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from churn_clv import actions, actions_figure, cli, playbook
+from churn_clv import actions, actions_figure, cli, config, events, playbook
 from churn_clv.errors import UserError
+from churn_clv.scoring._pieces import gather
 from churn_clv.snapshots import untreated
 
 DAY = dt.date(2024, 3, 1)
@@ -180,6 +181,23 @@ def test_labels_that_a_campaign_touched_are_left_out() -> None:
     assert kept.rows() == [r for r in snapshots.rows() if r not in (("a", cutoffs[1]), ("a", cutoffs[2]))]
     assert untreated(segmented.log_of(plain), snapshots, 28) is snapshots
     assert actions.events_of([]).height == 0
+
+
+def test_what_was_sent_does_not_move_the_end_of_the_log(tmp_path: Path) -> None:
+    """Bought on 1 and 9 March, contacted at the cutoff of 10 March: nothing else is known of that day yet, so the log
+    still ends there, read whole or in pieces."""
+    (tmp_path / "log.csv").write_text("who,at\na,2024-03-01\nb,2024-03-09\n", encoding="utf-8")
+    end = dt.date(2024, 3, 10)
+    rows = pl.DataFrame({"customer_id": ["a"], "arm": ["treated"], "action": ["mail"], "channel": ["email"]})
+    actions.write_events([{"name": "spring", "cutoff": end, "rows": rows}], tmp_path / "sent.parquet")
+    sent = {"path": str(tmp_path / "sent.parquet"), "map": {c: c for c in ("customer_id", "time", "event_type")}}
+    bought = {"path": str(tmp_path / "log.csv"), "map": {"customer_id": "who", "time": "at"}}
+    made = {"dataset": "d", "out": str(tmp_path), "events": {"currency": "USD", "sources": {"a": bought, "b": sent}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
+    settings = config.load(tmp_path / "c.yaml")
+    log = events.read_log(settings)
+    assert log.ends == end and log.frame.height == 3
+    assert gather(settings, tmp_path / "work", lambda _: None, lambda frame: frame)[1].ends == end
 
 
 # --- from the log, through the commands -----------------------------------------------------------
