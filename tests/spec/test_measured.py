@@ -300,3 +300,28 @@ def test_outcomes_come_from_the_log(tmp_path: Path) -> None:
     assert found["margin"].max() == 9.0 and (found["margin"] > 0).sum() == bought["customer_id"].n_unique()
     opened = log.frame.filter((pl.col("time").dt.date() >= cutoff) & (pl.col("event_type") == "open"))
     assert found["took"].sum() == opened.filter(pl.col("customer_id").is_in(ids))["customer_id"].n_unique()
+
+
+def test_takes_that_the_log_does_not_know_are_not_counted_as_none() -> None:
+    """An offer of 2 at p .5, s .2, t .4: expected .5 x .2 + .5 x .4 = .3 of it, so 100 treated cost 100 x .6 = 60, not
+    0; and it is said."""
+    from churn_clv.actions._measure import _costs, _notes
+
+    log, settings = sim.log(), sim.settings()
+    rows = pl.DataFrame({"customer_id": sorted(log.frame["customer_id"].unique())[:100], "arm": "treated"})
+    terms = {"lapse": 0.5, "save_rate": 0.2, "take_rate": 0.4, "offer": 2.0, "contact": 0.0}
+    rows = rows.with_columns(pl.lit(v).alias(k) for k, v in terms.items())
+    one = {"name": "x", "cutoff": log.ends - dt.timedelta(days=28), "horizon_days": 28, "rows": rows,
+           "document": {"margin_share": 0.3}}  # fmt: skip
+    paid, counted = _costs(actions.outcomes(one, log, settings, ["redemptoin"]))
+    assert (paid, counted) == (pytest.approx(60.0), False)
+    opened = actions.outcomes(one, log, settings, ["redemptoin", "open"])
+    assert _costs(opened) == (pytest.approx(2.0 * opened["took"].sum()), True) and opened["took"].sum() > 0
+
+    def said(*takes: str) -> str:
+        shipped = playbook.load_actions().model_dump()
+        return " ".join(_notes(playbook.actions_of(shipped | {"measure": {"takes": list(takes)}}), log))
+
+    assert "no events of type redemptoin" in said("redemptoin") and "counted as expected" in said("redemptoin")
+    assert "redemptoin" in said("open", "redemptoin") and "as expected" not in said("open", "redemptoin")
+    assert said("open") == said() == ""

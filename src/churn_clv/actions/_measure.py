@@ -44,13 +44,29 @@ def measure(actions: Actions, campaigns: Sequence[dict[str, Any]], log: Log, set
         "log_ends": log.ends.isoformat(),
         "campaigns": told,
         "together": _together(told),
+        "notes": _notes(actions, log),
         "rates": rates,
         "overlay": overlay(actions, rates),
     }
 
 
+def _notes(actions: Actions, log: Log) -> list[str]:
+    """What the document asks of events that the log does not hold."""
+    gone = sorted(set(actions.measure.takes) - set(log.starts))
+    if not gone:
+        return []
+    return [
+        f"measure.takes: the log has no events of type {', '.join(gone)} (it has {', '.join(log.starts)})."
+        + ("" if set(actions.measure.takes) & set(log.starts) else " Offers are counted as expected, not as taken.")
+    ]
+
+
 def outcomes(one: dict[str, Any], log: Log, settings: config.Config, takes: Sequence[str]) -> pl.DataFrame:
-    """A campaign's rows with what came: ``lapsed`` 0/1, ``margin`` (cut at the plan's cap), ``took`` 0/1 or null."""
+    """A campaign's rows with what came: ``lapsed`` 0/1, ``margin`` (cut at the plan's cap), ``took`` 0/1 or null.
+
+    ``took`` is null where ``takes`` names nothing that the log holds: an event that was never written down is no proof
+    that nobody took the offer.
+    """
     horizon, document = one["horizon_days"], one["document"]
     pairs = one["rows"].select("customer_id", cutoff=pl.lit(one["cutoff"]))
     core = {name: settings.targets[name] for name in config.CORE if name in settings.targets}
@@ -63,7 +79,7 @@ def outcomes(one: dict[str, Any], log: Log, settings: config.Config, takes: Sequ
         margin=margin if cap is None else margin.clip(upper_bound=cap),
         took=pl.lit(None, pl.Float64),
     )
-    if not takes:
+    if not set(takes) & set(log.starts):
         return out
     day = (pl.col("time").dt.date() - pl.lit(one["cutoff"])).dt.total_days()
     took = log.frame.filter(pl.col("event_type").is_in(list(takes)) & (day >= 0) & (day < horizon))["customer_id"]

@@ -223,6 +223,8 @@ def print_measured(document: Mapping[str, Any]) -> None:
              for rate in ("save_rate", "driven_away", "take_rate") if rate in found]  # fmt: skip
     if rates:
         _show.print_rows("\nRates, shrunk to what was assumed", rates)
+    for note in document["notes"]:
+        _show.print_note(f"note: {note}")
     if document["overlay"]:
         out.print(escape(f"written to {document['overlay']}: `churn-clv act CONFIG --actions {document['overlay']}`"))
     else:
