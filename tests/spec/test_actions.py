@@ -212,6 +212,12 @@ def test_files_merge_over_the_shipped_playbook(tmp_path: Path) -> None:
     assert own.actions["coupon"].save_rate.otherwise == 0.3 and own.actions["coupon"].offer == 1.5
     assert set(shipped.playbook) - set(own.playbook) == {"protect", "protect_without_segments"}
     mail = "{mail: {channel: m, contact: 1, offer: 0, save_rate: .1}}"
+    (tmp_path / "d.yaml").write_text("channels: {email: 9, phone: 3}\n", encoding="utf-8")
+    (tmp_path / "e.yaml").write_text("channels: {email: null}\n", encoding="utf-8")
+    assert playbook.load_actions([tmp_path / "d.yaml", tmp_path / "e.yaml"]).channels == {"phone": 3}
+    (tmp_path / "f.yaml").write_text("playbook: {protet: null}\n", encoding="utf-8")
+    with pytest.raises(UserError, match="protet"):
+        playbook.load_actions([tmp_path / "f.yaml"])
     whole = f"on_top: false\nactions: {mail}\nplaybook: {{all: {{actions: [mail]}}}}\n"
     (tmp_path / "b.yaml").write_text(whole, encoding="utf-8")
     assert set(playbook.load_actions([tmp_path / "b.yaml"]).actions) == {"mail"}
