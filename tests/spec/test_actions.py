@@ -142,10 +142,13 @@ def test_the_first_rule_that_holds_decides() -> None:
         ({"column": "n", "below": 2}, [True, False, False, False]),
         ({"column": "n", "top_share": 0.34}, [False, False, True, False]),  # one of three that have a value
         ({"column": "n", "is_in": [3]}, [False, False, True, False]),
+        ({"column": "x", "is_in": [3]}, [False, False, True, False]),  # 3.0
+        ({"column": "x", "is_not_in": [3, "y"]}, [True, True, False, False]),
+        ({"column": "n", "is_in": ["3"]}, [False, False, True, False]),
     ],
 )
 def test_the_grammar(test: dict[str, Any], wanted: list[bool]) -> None:
-    frame = pl.DataFrame({"word": ["x", "y", "z", None], "n": [1, 2, 3, None]})
+    frame = pl.DataFrame({"word": ["x", "y", "z", None], "n": [1, 2, 3, None], "x": [1.0, 2.0, 3.0, None]})
     assert holds([Criterion(**{"column": "word"} | test)], frame).tolist() == wanted
 
 
