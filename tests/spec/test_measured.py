@@ -281,6 +281,13 @@ def test_act_send_measure_and_act_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert "intention to treat" in shown.stdout and "shrunk" in shown.stdout
     told = CliRunner().invoke(cli.app, ["act", str(now), "--actions", str(own)])
     assert "promised profit" in told.stdout and "breaks even" in told.stdout
+    hook = {"webhook": {"url": "http://127.0.0.1:9/", "retries": 0}}  # nobody listens: released, and the plan is there
+    (tmp_path / "hook.yaml").write_text(yaml.safe_dump(hook), encoding="utf-8")
+    to = ["--actions", str(own), "--actions", str(tmp_path / "hook.yaml"), "--campaign", "hooked", "--send"]
+    with pytest.raises(UserError, match="did not arrive"):
+        CliRunner().invoke(cli.app, ["act", str(then), *to], catch_exceptions=False)
+    hooked = folder.parent / "hooked"
+    assert {p.name for p in hooked.iterdir()} == {"plan.parquet", "plan.csv", "plan.json", "plan.png", "audience"}
 
 
 def test_outcomes_come_from_the_log(tmp_path: Path) -> None:

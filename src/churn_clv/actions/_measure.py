@@ -184,8 +184,8 @@ def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
 def _rates(actions: Actions, action: Action, own: pl.DataFrame) -> dict[str, Any]:
     names = sorted(own["segment"].drop_nulls().unique())
     # who has no segment (the lapsed have no band) is of no group: of the last row, that of a group not seen
-    group = own["segment"].replace_strict(names, list(range(len(names))), default=len(names), return_dtype=pl.Int64)
-    group = group.to_numpy()
+    numbers = own["segment"].replace_strict(names, list(range(len(names))), default=len(names), return_dtype=pl.Int64)
+    group = numbers.to_numpy()
     campaigns = sorted(own["campaign"].unique())
     campaign = own["campaign"].replace_strict(campaigns, list(range(len(campaigns))), return_dtype=pl.Int64).to_numpy()
     arm, lapse = (own["arm"] == TREATED).to_numpy(), own["lapse"].to_numpy()
