@@ -138,6 +138,20 @@ def test_customers_without_a_segment_are_of_no_group() -> None:
     assert mixed["groups"]["high"]["rate"] < mixed["otherwise"]["rate"]
 
 
+def test_without_segments_the_overlay_has_the_rate_of_everybody() -> None:
+    """Of one group of all the posterior moves .1 to .17333 (by hand above), half of it common: a group that nobody has
+    seen is at .13667. Everybody was seen, so the next plan takes .17333."""
+    document = playbook.load_actions()
+    told = {"assumed": 0.1, "otherwise": {"rate": 0.13667, "sd": 0.1}, "groups": {"all": {"rate": 0.17333, "sd": 0.08}}}
+    found = yaml.safe_load(actions.overlay(document, {"coupon": {"campaigns": ["x"], "save_rate": told}}))
+    assert found["actions"]["coupon"]["save_rate"] == {"otherwise": 0.17333, "assumed": 0.1, "measured": ["x"]}
+    bands = told | {"groups": {"high": {"rate": 0.2, "sd": 0.1}}}
+    found = yaml.safe_load(actions.overlay(document, {"coupon": {"campaigns": ["x"], "save_rate": bands}}))
+    assert found["actions"]["coupon"]["save_rate"] == {
+        "by": "churn_band", "rates": {"high": 0.2}, "otherwise": 0.13667, "assumed": 0.1, "measured": ["x"]
+    }  # fmt: skip
+
+
 def test_take_rates() -> None:
     """p .5, s .2: of 1,000 treated (.1 + .5 t) take; 350 takes say t = .5."""
     took = np.concatenate([np.ones(3500), np.zeros(6500), np.zeros(2000)])

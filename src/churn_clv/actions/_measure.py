@@ -13,7 +13,7 @@ import yaml
 
 from churn_clv import config, labels
 from churn_clv.actions._effect import RATIO_ALARM, Effect, effect, response, sample_ratio, takers
-from churn_clv.actions._telling import HOLDOUT, TREATED
+from churn_clv.actions._telling import ALL, HOLDOUT, TREATED
 from churn_clv.actions._uplift import auuc, qini
 from churn_clv.errors import UserError
 from churn_clv.events import Log
@@ -107,8 +107,10 @@ def overlay(actions: Actions, rates: dict[str, dict[str, Any]]) -> str:
                 continue
             value = found[rate]
             groups = {g: _short(v["rate"]) for g, v in value["groups"].items()}
-            by = {"by": actions.measure.segment, "rates": groups} if actions.measure.segment != "all" and groups else {}
-            own[rate] = by | {"otherwise": _short(value["otherwise"]["rate"]), "assumed": value["assumed"],
+            # measured without segments: the one group is everybody, no guess at a group that was not seen
+            whole = value["groups"][ALL] if set(groups) == {ALL} else value["otherwise"]
+            by = {"by": actions.measure.segment, "rates": groups} if groups and set(groups) != {ALL} else {}
+            own[rate] = by | {"otherwise": _short(whole["rate"]), "assumed": value["assumed"],
                               "measured": found["campaigns"]}  # fmt: skip
     head = "# Rates measured by `churn-clv measure`, shrunk to what was assumed. churn-clv act CONFIG --actions THIS\n"
     return head + yaml.safe_dump({"actions": document}, sort_keys=False) if document else ""
