@@ -120,3 +120,37 @@ def test_a_window_that_has_just_closed_is_measured(closed: bool, tmp_path: Path)
     assert row["measurable"] is closed
     # nothing of type redemption in the log: an offer costs what was expected, 31 (1 + 4 x .375)
     assert row.get("cost") == (pytest.approx(77.5) if closed else None)
+
+
+def test_the_margin_is_adjusted_for_what_the_model_expected_and_the_ranking_is_by_value_kept() -> None:
+    """Margins of exactly (1 - p) V, and 5 more of each treated: an effect of 5 without error. Qini is by p s V."""
+    from churn_clv.actions._measure import _campaign
+
+    places = np.arange(48)
+    lapse, value, treated = (places % 2) * 0.6 + 0.2, 10.0 + 10 * (places % 3), places % 5 < 2
+    margin = (1 - lapse) * value + 5 * treated
+    frame = pl.DataFrame({
+        "customer_id": [f"c{i}" for i in places], "arm": np.where(treated, "treated", "holdout"), "lapse": lapse,
+        "value": value, "margin": margin, "lapsed": (places % 5 == 0).astype(float), "save_rate": 0.1 * (places % 3),
+        "expected_profit": 1.0, "contact": 0.0, "offer": 0.0, "take_rate": 0.0, "took": None,
+    })  # fmt: skip
+    one = {"name": "x", "cutoff": DAY, "horizon_days": 28, "rows": frame, "document": {"holdout_share": 0.5}}
+    row = _campaign(playbook.actions_of(DOCUMENT), one, frame)
+    assert row["margin"]["effect"] == pytest.approx(5.0) and row["margin"]["se"] < 1e-9
+    kept = actions.qini(lapse * 0.1 * (places % 3) * value, margin, treated)
+    assert row["qini_by_value_kept"] == pytest.approx(kept) and row["qini_by_risk"] != pytest.approx(kept)
+
+
+def test_arms_that_lost_lines_measure_nothing() -> None:
+    """Of half and half, 46 treated and 16 held out: p below .001. Neither an effect nor a rate is told."""
+    rows = pl.DataFrame({"customer_id": IDS, "arm": ["treated"] * 46 + ["holdout"] * 16}).with_columns(
+        action=pl.lit("mail"), segment=pl.lit("all"), lapse=0.5, value=40.0, save_rate=0.5, take_rate=0.25, offer=4.0,
+        contact=1.0, expected_profit=7.5,
+    )  # fmt: skip
+    one = {"name": "june", "cutoff": DAY, "horizon_days": 28, "rows": rows,
+           "document": {"margin_share": 0.5, "winsor_cap": None, "holdout_share": 0.5}}  # fmt: skip
+    log = log_of([event(who, -40, "purchase", 20.0) for who in IDS], DAY + dt.timedelta(days=28))
+    settings = config.from_dict({"dataset": "tiny", "targets": TARGETS})
+    found = actions.measure(playbook.actions_of(DOCUMENT), [one], log, settings)
+    assert "do not fit a holdout of 50%" in found["campaigns"][0]["why"] and found["rates"] == {}
+    assert found["overlay"] == "" and found["together"]["measurable"] == 0
