@@ -99,12 +99,15 @@ def discovered(pairs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return ordered[:last]
 
 
-def _tables(baskets: pl.DataFrame, items: list[str], within_days: int) -> tuple[Floats, Floats, Floats]:
+def _tables(
+    baskets: pl.DataFrame, items: list[str], within_days: int, spread: bool = True
+) -> tuple[Floats, Floats, Floats]:  # fmt: skip
     """(items, items): how often b followed a, how often in a random order of each customer's occasions, its variance.
 
     Of T occasions with N followings, a on n_a of them, b on n_b, both on n_ab: N (n_a n_b - n_ab) / (T (T - 1)). No
     occasion follows itself; were that forgotten, a random order would seem to alternate. The variance is that of N
-    independent draws, N p (1 - p) of each customer: a little more than that of an order.
+    independent draws, N p (1 - p) of each customer: a little more than that of an order. Who always buys both adds
+    as many as expected and no variance. It takes .1 ms a customer; not ``spread``: it is left out.
     """
     size = len(items)
     times, expected, less = (np.zeros((size, size)) for _ in range(3))
@@ -117,9 +120,10 @@ def _tables(baskets: pl.DataFrame, items: list[str], within_days: int) -> tuple[
         expected += (counts * weight[:, None]).T @ counts - (
             marks * np.repeat(weight, t.astype(int))[:, None]
         ).T @ marks
-        squared = counts**2
-        less += (squared * (weight**2 / n)[:, None]).T @ squared
-    return times, expected, expected - less
+        for own, share, of in zip(np.split(marks, starts[1:]), weight, n, strict=True) if spread else ():
+            count = own.sum(axis=0)
+            less += (share * (np.outer(count, count) - own.T @ own)) ** 2 / of
+    return times, expected, np.maximum(expected - less, 0.0)
 
 
 def _chains(baskets: pl.DataFrame, items: list[str], within_days: int) -> Iterator[tuple[Floats, Any, Any]]:
@@ -163,7 +167,7 @@ def _guess(baskets: pl.DataFrame, items: list[str], within_days: int) -> dict[st
     popular = marks.sum(axis=0) / len(marks)
     own = (np.add.reduceat(marks, starts, axis=0) + PRIOR * popular) / (n + PRIOR)
     last = marks[np.append(starts[1:], len(who)) - 1]
-    times, expected, _ = _tables(baskets, items, within_days)
+    times, expected, _ = _tables(baskets, items, within_days, spread=False)
     lift = (times + LEAST_EXPECTED) / (expected + LEAST_EXPECTED)
     np.fill_diagonal(lift, 1.0)
     follows = own * (last @ lift) / np.maximum(1.0, last.sum(axis=1, keepdims=True))

@@ -128,6 +128,17 @@ def test_what_follows_what() -> None:
     assert (found["tested"], found["kept"]) == (2, 1)  # cups then tea comes 10 times of 8; cake is too rare
 
 
+def test_who_always_buys_both_says_nothing_of_a_pair() -> None:
+    """Beside the ten customers above forty who buy tea and cups on each of three days: 2 more of 2 expected each, and
+    no doubt about it, so p stays. 4 x .2 x .8 by the ten alone."""
+    order = [(0, "tea"), (5, "cups"), (10, "tea"), (15, "cups"), (20, "cake"), (100, "tea")]
+    rows = [(f"c{i}", when, item) for i in range(10) for when, item in order]
+    rows += [(f"d{i}", when, item) for i in range(40) for when in (0, 5, 10) for item in ("tea", "cups")]
+    pair = affinity.document(baskets(rows), day(200), 28)["pairs"][0]
+    assert (pair["first"], pair["then"], pair["times"], pair["expected"]) == ("tea", "cups", 100, pytest.approx(88))
+    assert pair["p"] == pytest.approx(0.5 * math.erfc(12 / math.sqrt(6.4) / math.sqrt(2)))
+
+
 def test_benjamini_and_hochberg() -> None:
     pairs: list[dict[str, Any]] = [
         {"first": str(i), "then": "x", "lift": 1.0, "p": p} for i, p in enumerate((0.9, 0.04, 0.02, 0.01))
