@@ -236,6 +236,21 @@ def test_what_comes_from_data_is_escaped(place: Path) -> None:
     assert "<script>" not in html and html.count("&lt;script&gt;") >= 6
 
 
+def test_dollar_signs_in_names_are_no_mathematics(place: Path) -> None:
+    """Matplotlib reads what stands between two of them as a formula, and fails on one that is none."""
+    bad = r"Off_$100% \foo_$ now"
+    whole = copy.deepcopy(base(place))
+    document = {name: whole[name] for name in ("kpis", "cohorts", "journey", "drivers", "realised", "reliability")}
+    document |= {"currency": "USD", "affinity": {"pairs": [{"first": bad, "then": "b", "lift": 1.5}], "within_days": 9}}
+    document["journey"]["transitions"] = [{"from": bad, "to": "silence", "n": 1, "share": 1.0}]
+    document["journey"]["steps"][0]["event_type"] = bad
+    made = overview_figure.draw(document)
+    overview_figure.png({name: made[name] for name in ("affinity", "transitions", "steps")})
+    one = {"orders": [], "touches": [{"event_type": bad, "day": "2024-01-01"}], "cutoff": "2024-02-01",
+           "currency": "USD", "profile": {}, "scores_over_time": []}  # fmt: skip
+    overview_figure.png(overview_figure.draw_customer(one))
+
+
 def test_a_watch_list_that_was_made_is_shown(place: Path) -> None:
     row = {
         "customer_id": "c1", "value_at_risk": 12.5, "churn_probability": 0.61, "since": "2024-05-01",
