@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -171,6 +172,24 @@ def test_who_waits_is_ordered_by_value_written_and_forgotten(tmp_path: Path) -> 
     assert {row["customer_id"] for row in kept} == {"b"}
     assert pl.read_parquet(folder / "loyalty.parquet", hive_partitioning=False)["customer_id"].to_list() == ["b", "c"]
     assert "a" not in pl.read_csv(folder / "waiting.csv")["customer_id"].to_list()
+
+
+def test_what_became_known_later_is_in_no_list(tmp_path: Path) -> None:
+    """Both complained 9 days ago; that of b was entered after the log's end."""
+    log = log_of([("a", 9, "complaint"), ("b", 9, "complaint"), ("a", 20, "purchase"), ("b", 20, "purchase")])
+    late = pl.when((pl.col("customer_id") == "b") & (pl.col("event_type") == "complaint")).then(pl.lit(ENDS))
+    log = dataclasses.replace(log, frame=log.frame.with_columns(known_at=late.cast(pl.Datetime("us"))))
+    _, document = loyalty.run(shop.settings(tmp_path, targets=TARGETS), log, None)
+    assert [row["customer_id"] for row in document["customers"]] == ["a"]
+
+
+def test_the_value_is_called_what_it_is(tmp_path: Path) -> None:
+    """With no feature to weigh nobody has a row, so those who wait are ordered by margin, and it says so."""
+    log = log_of([("a", 9, "complaint"), ("a", 20, "purchase")])
+    scores = pl.DataFrame({"customer_id": ["a"], "churn_probability": [0.5], "clv_12m": [90.0]})
+    settings = shop.settings(tmp_path, targets=TARGETS, loyalty={"weights": {"nps_value_last": 1.0}})
+    _, document = loyalty.run(settings, log, scores)
+    assert (document["value_of"], document["customers"][0]["value"]) == ("margin", 3.0)
 
 
 def test_a_log_without_feedback_says_what_is_missing(tmp_path: Path) -> None:
