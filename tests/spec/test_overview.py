@@ -313,6 +313,35 @@ def test_pages_of_customers_with_little(place: Path) -> None:
         overview.customer(settings(place), own, log, "nobody")
 
 
+def test_a_customers_page_needs_a_day_of_the_log_and_the_models_money(place: Path) -> None:
+    """After the log's end nobody's silence is known; amounts in whole yen are no cents."""
+    own, log = segmented.served(), segmented.log()
+    who = log.frame["customer_id"][0]
+    with pytest.raises(UserError, match="after the log's end"):
+        overview.customer(settings(place), own, log, who, END + HORIZON)
+    yen = dataclasses.replace(log, rules=dataclasses.replace(log.rules, currency="JPY", minor_units=0))
+    with pytest.raises(UserError, match="the model was trained on"):
+        overview.customer(settings(place), own, yen, who)
+
+
+def test_scores_over_time_are_of_one_question(place: Path) -> None:
+    """Two stored scorings of a customer: that of another horizon is no point of the line."""
+    own, log = settings(place / "line"), segmented.log()
+    who = segmented.served().score_log(log.frame, END).filter("eligible")["customer_id"][0]
+    for days_ago, horizon, risk in ((60, tiny.HORIZON, 0.2), (30, 2 * tiny.HORIZON, 0.1)):
+        cutoff = END - dt.timedelta(days=days_ago)
+        folder = scoring.scores_folder(own) / f"cutoff={cutoff}" / "model=x"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"customer_id": [who], "churn_probability": [risk], "expected_spend": [1.0]}).write_parquet(
+            folder / "part-00000.parquet"
+        )
+        manifest = {"format": 2, "cutoff": str(cutoff), "model_version": "x", "rows": 1, "horizon_days": horizon}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = overview.customer(own, segmented.served(), log, who)["scores_over_time"]
+    assert [row["cutoff"] for row in found] == [str(END - dt.timedelta(days=60)), str(END)]
+    assert found[0]["churn_probability"] == 0.2
+
+
 # --- the command ------------------------------------------------------------------------------------
 def test_the_command(tmp_path: Path) -> None:
     log = tiny.plain_log()
@@ -360,5 +389,6 @@ def test_ledger_and_loyalty_are_the_commands_own(tmp_path: Path) -> None:
     assert len(document["watch"]["customers"]) > 10
     assert document["loyalty"]["tables"][0]["rows"][0]["quintile"] == 1
     then = overview.run(own, segmented.served(), log, early)
+    assert document["realised"]["scorings"][0]["cutoff"] == early.isoformat() and then["realised"]["missing"]
     assert then["ledger"]["missing"] and {c["cutoff"] for c in then["watch"]["customers"]} == {early.isoformat()}
     assert then["loyalty"]["cutoff"] == early.isoformat()

@@ -75,7 +75,7 @@ def run(
     }  # fmt: skip
     say("explaining")
     made["drivers"] = _try(lambda: drivers(own, known, scores, settings.value.margin_share))
-    made["realised"] = realised(settings, log, own.horizon_days)
+    made["realised"] = realised(settings, known, own.horizon_days)
     made["reliability"] = of_judged(own, judged, scores)
     say("planning")
     made["plan"] = _try(lambda: _plan(settings, book, known, scores, shipped=shipped))
