@@ -47,7 +47,7 @@ def document(log: Log, end: dt.date, within_days: int) -> dict[str, Any]:
     pairs = followed(baskets, items, within_days)
     kept = discovered(pairs)
     return out | {"missing": None, "how": None, "tested": len(pairs), "kept": len(kept), "pairs": kept[:MOST_PAIRS],
-                  "next": _judged(baskets, items, end, within_days)}  # fmt: skip
+                  "next": _judged(log, column, end, within_days)}  # fmt: skip
 
 
 def next_items(log: Log, end: dt.date, within_days: int, rule: str) -> pl.DataFrame:
@@ -62,11 +62,16 @@ def next_items(log: Log, end: dt.date, within_days: int, rule: str) -> pl.DataFr
                         schema_overrides={"items": pl.List(pl.String)})  # fmt: skip
 
 
-def _baskets(log: Log, end: dt.date, column: str) -> pl.DataFrame:
-    """``customer_id``, ``day``, ``item`` of occasions, each once, the commonest items only; sorted."""
+def _lines(log: Log, end: dt.date, column: str) -> pl.DataFrame:
+    """``customer_id``, ``day``, ``item`` of occasions known before ``end``, each once."""
     seen = timeline.seen_before(log.frame, end).filter(pl.col("event_type") == "purchase")
     lines = seen.select("customer_id", day=pl.col("time").dt.date(), item=column).drop_nulls("item").unique()
-    held = lines.join(timeline.occasion_days(log.frame, end), on=["customer_id", "day"], how="semi").collect()
+    return lines.join(timeline.occasion_days(log.frame, end), on=["customer_id", "day"], how="semi").collect()
+
+
+def _baskets(log: Log, end: dt.date, column: str) -> pl.DataFrame:
+    """``customer_id``, ``day``, ``item`` of occasions, each once, the commonest items only; sorted."""
+    held = _lines(log, end, column)
     common = held.group_by("item").agg(who=pl.col("customer_id").n_unique(), occasions=pl.len())
     common = common.sort("who", "occasions", "item", descending=[True, True, False]).head(MOST_ITEMS)
     held = held.join(common.select("item"), on="item", how="semi")
@@ -176,10 +181,14 @@ def _guess(baskets: pl.DataFrame, items: list[str], within_days: int) -> dict[st
             for rule, scores in zip(RULES, (everyone, own, follows), strict=True)}  # fmt: skip
 
 
-def _judged(baskets: pl.DataFrame, items: list[str], end: dt.date, within_days: int) -> dict[str, Any]:
-    """hit@3: is any of the three in the first occasion of the last ``within_days``; learnt from all before."""
+def _judged(log: Log, column: str, end: dt.date, within_days: int) -> dict[str, Any]:
+    """hit@3: is any of the three in the first occasion of the last ``within_days``; learnt from what was known before.
+
+    So are the commonest items. An occasion of other items alone is a miss.
+    """
     split = end - dt.timedelta(days=within_days)
-    past, later = baskets.filter(pl.col("day") < split), baskets.filter(pl.col("day") >= split)
+    past, later = _baskets(log, split, column), _lines(log, end, column).filter(pl.col("day") >= split)
+    items = past["item"].unique().sort().to_list()
     first = later.filter(pl.col("day") == pl.col("day").min().over("customer_id"))
     if past.is_empty() or first.is_empty():
         return {"missing": f"nobody bought both before and after {split}", "rules": {}, "best": "own", "n": 0}

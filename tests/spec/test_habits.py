@@ -179,6 +179,17 @@ def test_the_next_item_out_of_time() -> None:
     assert told.filter(pl.col("customer_id") == "c07")["items"][0][0] == "i7"
 
 
+def test_which_items_are_common_is_learnt_before_and_rare_ones_are_misses() -> None:
+    """Sixty items, two customers each. Then all buy theirs and a new one, which may not take a place among the sixty;
+    but one buys something rare alone. Own tastes hit 119 of 120, everyone's three (of two each) one less than 6."""
+    rows = [(f"c{n:03d}", when, f"i{n // 2:02d}") for n in range(120) for when in (10, 50)]
+    rows += [(f"c{n:03d}", 190, item) for n in range(1, 120) for item in (f"i{n // 2:02d}", "new")]
+    rows += [("c000", 190, "rare")]
+    found = affinity.document(baskets(rows), day(200), 28)["next"]
+    assert (found["n"], found["rules"]["own"]["hit"]) == (120, pytest.approx(119 / 120))
+    assert found["rules"]["popularity"]["hit"] == pytest.approx(5 / 120)
+
+
 def test_without_products_nothing_is_made_up() -> None:
     found = affinity.document(log([("a", 0, 1), ("a", 5, 1)]), day(60), 28)
     assert "neither product nor category" in found["missing"] and found["how"]

@@ -214,7 +214,7 @@ def attributed_roas(of: Period) -> Sample:
 def incremental_roas(of: Period, measured: Mapping[str, Any] | None) -> Estimate:
     """Spend that campaigns caused over their cost, by their holdouts; campaigns whose window closed in the period.
 
-    ``measured``: the document of ``churn-clv measure``. What they caused is the margin gained / the plan's margin share.
+    ``measured``: the document of ``churn-clv measure``. What they caused: margin gained / the plan's margin share.
     """
     told = [] if measured is None else measured["campaigns"]
     own = [one for one in told if one.get("measurable") and _closed(one, of)]
