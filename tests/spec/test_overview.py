@@ -272,15 +272,29 @@ def test_tables_are_written_whole_and_old_ones_go(place: Path) -> None:
     document, file = base(place), place / "tables" / "report.html"
     folder = overview_page.tables_folder(file)
     folder.mkdir(parents=True)
-    (folder / "gone.csv").write_text("x")
+    for name in ("realised", "segments_cluster", "migration_cluster", "my_notes"):
+        (folder / f"{name}.csv").write_text("x")
+    document = document | {"segments": {"missing": "no segments", "how": "train"}}
     paths = overview_page.write_tables(document, file)
-    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths)
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*(p.name for p in paths), "my_notes.csv"])
+    assert all(overview.is_table(p.stem) for p in [*paths, *(Path(name) for name in overview.tables(base(place)))])
     assert {"kpis.csv", "cohorts_retention.csv", "drivers.csv", "plan_curve.csv"} <= {p.name for p in paths}
     with (folder / "kpis.csv").open(newline="") as lines:
         rows = {row["name"]: row for row in csv.DictReader(lines)}
     for row in document["kpis"]["rows"]:
         assert rows[row["name"]]["value"] == ("" if row["value"] is None else str(row["value"]))
         assert rows[row["name"]]["missing"] == (row["missing"] or "")
+
+
+def test_no_cell_of_a_table_is_a_formula(place: Path) -> None:
+    """Ids, items and owners come from elsewhere; numbers below 0 stay numbers."""
+    document = copy.deepcopy(base(place))
+    bad = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(A1)", "\t=1", "tea"]
+    document["affinity"]["pairs"] = [{"first": text, "then": "x=y", "lift": -2.5} for text in bad]
+    overview_page.write_tables(document, place / "formula.html")
+    found = pl.read_csv(overview_page.tables_folder(place / "formula.html") / "affinity.csv")
+    assert found["first"].to_list() == [f"'{text}" for text in bad[:-1]] + ["tea"]
+    assert found["then"].to_list() == ["x=y"] * 6 and found["lift"].to_list() == [-2.5] * 6
 
 
 # --- one customer -----------------------------------------------------------------------------------
