@@ -38,7 +38,8 @@ def document(log: Log, end: dt.date, within_days: int) -> dict[str, Any]:
     column = "category" if "category" in log.columns else "product_id" if "product_id" in log.columns else None
     if column is None:
         return {"missing": "purchases name neither product nor category", "how": "map product_id or category"}
-    baskets = _baskets(log, end, column)
+    lines = _lines(log, end, column)
+    baskets = _common(lines)
     items = baskets["item"].unique().sort().to_list()
     out: dict[str, Any] = {"column": column, "items": len(items), "within_days": within_days,
                            "customers": baskets["customer_id"].n_unique()}  # fmt: skip
@@ -47,13 +48,13 @@ def document(log: Log, end: dt.date, within_days: int) -> dict[str, Any]:
     pairs = followed(baskets, items, within_days)
     kept = discovered(pairs)
     return out | {"missing": None, "how": None, "tested": len(pairs), "kept": len(kept), "pairs": kept[:MOST_PAIRS],
-                  "next": _judged(log, column, end, within_days)}  # fmt: skip
+                  "next": _judged(log, lines, column, end, within_days)}  # fmt: skip
 
 
 def next_items(log: Log, end: dt.date, within_days: int, rule: str) -> pl.DataFrame:
     """``customer_id``, ``items``: the three likeliest of each customer's next occasion by a rule of ``RULES``."""
     column = "category" if "category" in log.columns else "product_id"
-    baskets = _baskets(log, end, column)
+    baskets = _common(_lines(log, end, column))
     items = baskets["item"].unique().sort().to_list()
     if not items:
         return pl.DataFrame(schema={"customer_id": pl.String, "items": pl.List(pl.String)})
@@ -69,9 +70,8 @@ def _lines(log: Log, end: dt.date, column: str) -> pl.DataFrame:
     return lines.join(timeline.occasion_days(log.frame, end), on=["customer_id", "day"], how="semi").collect()
 
 
-def _baskets(log: Log, end: dt.date, column: str) -> pl.DataFrame:
-    """``customer_id``, ``day``, ``item`` of occasions, each once, the commonest items only; sorted."""
-    held = _lines(log, end, column)
+def _common(held: pl.DataFrame) -> pl.DataFrame:
+    """Of lines those of the commonest items; sorted."""
     common = held.group_by("item").agg(who=pl.col("customer_id").n_unique(), occasions=pl.len())
     common = common.sort("who", "occasions", "item", descending=[True, True, False]).head(MOST_ITEMS)
     held = held.join(common.select("item"), on="item", how="semi")
@@ -181,13 +181,13 @@ def _guess(baskets: pl.DataFrame, items: list[str], within_days: int) -> dict[st
             for rule, scores in zip(RULES, (everyone, own, follows), strict=True)}  # fmt: skip
 
 
-def _judged(log: Log, column: str, end: dt.date, within_days: int) -> dict[str, Any]:
+def _judged(log: Log, lines: pl.DataFrame, column: str, end: dt.date, within_days: int) -> dict[str, Any]:
     """hit@3: is any of the three in the first occasion of the last ``within_days``; learnt from what was known before.
 
     So are the commonest items. An occasion of other items alone is a miss.
     """
     split = end - dt.timedelta(days=within_days)
-    past, later = _baskets(log, split, column), _lines(log, end, column).filter(pl.col("day") >= split)
+    past, later = _common(_lines(log, split, column)), lines.filter(pl.col("day") >= split)
     items = past["item"].unique().sort().to_list()
     first = later.filter(pl.col("day") == pl.col("day").min().over("customer_id"))
     if past.is_empty() or first.is_empty():

@@ -68,6 +68,12 @@ def test_retention_and_lapse() -> None:
     assert (kept.low, kept.high) == (pytest.approx(0.1876, abs=1e-4), pytest.approx(0.8124, abs=1e-4))  # Wilson, 3 of 6
 
 
+def test_active_is_the_last_twenty_days_to_the_day() -> None:
+    """Before day 50: days 30 to 49."""
+    rows = [("p", 29, 1), ("q", 30, 1), ("r", 49, 1), ("s", 50, 1), ("t", 2, 1)]
+    assert counted("retention", rows).n == 2
+
+
 def test_the_balance_is_right_to_the_customer() -> None:
     own = settings()
     found = kpis.balance(situation(log(BUYERS), own).period)
@@ -170,6 +176,13 @@ def test_without_amounts_there_is_no_money() -> None:
     rows = [("a", 35, None), ("a", 52, None)]
     for name in ("order_value", "revenue", "margin", "payback"):
         assert missing(name, rows) == "no purchase has an amount"
+
+
+def test_margins_that_the_log_tells_are_not_passed_over_in_silence() -> None:
+    own = settings()
+    for rows, told in ((BUYERS, False), ([*BUYERS, ("z", 51, 10, {"margin": 9.0})], True)):
+        made = kpis.known(own)["margin"].of(situation(log(rows), own))
+        assert ("are not in it" in made.note) is told  # type: ignore[union-attr, operator]
 
 
 def scores() -> pl.DataFrame:

@@ -34,6 +34,8 @@ def margin(of: Period) -> Sample:
     own = revenue(of)
     share = of.settings.value.margin_share
     note = f"revenue x margin share {share:g} (value.margin_share)"
+    if "margin" in of.log.columns:
+        note += "; the margins that the log tells are not in it, nor in payback (CLV and value / CAC go by them)"
     return Sample(own.frame.with_columns(pl.col("x") * share), own.of, b=1.0, note=note)
 
 
