@@ -194,7 +194,14 @@ def test_a_budget_of_zero_or_no_eligible_action(place: Path, change: dict[str, A
 
 
 def test_a_bundle_without_segments_is_said(place: Path) -> None:
-    document = run(place, tiny.plain_log(40), own=segmented.plain())
+    """Made for 24 months: so its CLV is called, though the config asks for 36 by now."""
+    changed = settings(place, clv={"months": [6, 36]})
+    log = segmented.log_of(tiny.plain_log(40))
+    document = overview.run(changed, segmented.plain(), log)
+    assert document["months"] == 24
+    assert next(r["title"] for r in document["kpis"]["rows"] if r["name"] == "clv") == "CLV of 24 months, mean"
+    one = overview.customer(changed, segmented.plain(), log, log.frame["customer_id"][0])
+    assert (one["months"], one["clv"] is None) == (24, False)
     assert "before there were segments" in document["segments"]["missing"]
     assert document["kpis"]["missing"] is None and "clv:core" not in {r["name"] for r in document["kpis"]["rows"]}
     can_be_drawn(document)

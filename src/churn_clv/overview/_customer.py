@@ -50,12 +50,13 @@ def customer(
     scores = own.score_log(past, cutoff)
     row = scores.row(0, named=True)
     days = timeline.money_days(past, cutoff).sort("day").collect()
+    months = own.config.clv.months[-1]
     document = {
         "customer_id": who, "dataset": settings.dataset, "cutoff": cutoff, "currency": own.currency,
-        "horizon_days": own.horizon_days, "months": settings.clv.months[-1], "model_version": own.version,
+        "horizon_days": own.horizon_days, "months": months, "model_version": own.version,
         "in_sample": bool(cutoff < own.trained_through),
         "scores": {name: row[name] for name in SCORES if name in row},
-        "clv": row.get(f"clv_{settings.clv.months[-1]}m"),
+        "clv": row.get(f"clv_{months}m"),
         "segments": {name: row[name] for name in segments.COLUMNS if name in row},
         "profile": _profile(past, days, cutoff, 10**log.rules.minor_units, log),
         "attributes": _attributes(log, who, cutoff), "steps": _steps(past, 10**log.rules.minor_units),

@@ -52,6 +52,8 @@ def run(
     ``churn-clv measure`` wrote. Raises UserError for dates that do not fit the log.
     """
     cutoff, book = cutoff or log.ends, book or _own(settings)
+    # CLV is of the months that the model was made for, whatever the config says by now.
+    settings = settings.model_copy(update={"clv": own.config.clv})
     window = settings.kpis.window_days or settings.timeline.horizon_days
     against = against or cutoff - dt.timedelta(days=window)
     check(log, cutoff, against)
