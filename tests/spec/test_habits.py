@@ -60,6 +60,16 @@ def test_cohorts_without_money_or_without_a_whole_unit() -> None:
     assert cohorts.document(log([("a", 1, 1)], 3), day(3), 20)["cohorts"] == []
 
 
+def test_a_cohort_holds_nothing_of_before_its_first_purchase_or_after_the_end() -> None:
+    """a gave something back before the first order that we know. By day 60 all came weekly; later silence says nothing
+    of who was there before."""
+    rows = [("a", 3, 4, RETURN), ("a", 5, 10)]
+    assert cohorts.document(log(rows, 28), day(28), 20)["cohorts"][0]["revenue"][0] == 10
+    weekly = [(f"c{n}", when, 1) for n in range(5) for when in range(n, 60, 7)]
+    later = [(f"d{n}", 62, 1) for n in range(40)]
+    assert cohorts.document(log([*weekly, *later], 90), day(60), 20)["new_from"] == day(7).isoformat()
+
+
 # --- journey ----------------------------------------------------------------------------------------
 STEPS = [
     ("a", 0, 1), other("a", 5, "visit"), ("a", 8, 1), other("a", 20, "visit"),

@@ -211,6 +211,13 @@ def test_cac_takes_the_part_of_a_cost_that_falls_into_the_period() -> None:
     assert "no acquisition cost" in missing("cac", costs=[cost("acquisition", 9, 40, 49)])
 
 
+def test_cac_by_source_is_of_first_purchases() -> None:
+    """k came by mail and bought on the web later: of the web there is d alone."""
+    rows = [*BUYERS, ("k", 53, 1, {"channel": "mail"}), ("k", 57, 1, {"channel": "web"})]
+    found = counted("cac:web", rows, costs=[cost("acquisition", 30, source="web")])
+    assert (found.value, found.n) == (30, 1)
+
+
 @pytest.mark.parametrize(("money", "months"), [(35, (1, 1, 2)), (40, (2, 1, 2)), (80, None)])
 def test_payback(money: float, months: tuple[int, int, int] | None) -> None:
     """Margin of the first 30 days: p 15, q 20, mean 17.5; p's next 30: 15. Two first-time buyers share the cost."""
@@ -259,6 +266,14 @@ def test_nps_takes_each_customers_latest_answer() -> None:
     assert found is not None and (found.value, found.n) == (25, 4)  # -1, +1, 0, +1
     assert made.note == "1 answers that are not whole numbers from 0 to 10 were left out"  # type: ignore[union-attr]
     assert "nobody answered" in missing("nps", [*BUYERS, other("a", 3, "nps", 9)])
+
+
+def test_money_and_points_of_0_and_1_are_no_shares() -> None:
+    """Five passives are an NPS of 0 without spread; orders of 1, 1 and 0 are worth 2/3 +- 1.96 x 1/3, not Wilson's."""
+    rows = [*BUYERS, *(other(name, 51, "nps", 7) for name in "abcde")]
+    near(counted("nps", rows), 0, 0)
+    orders = [("a", 51, 1), ("b", 52, 1), ("c", 53, 0)]
+    near(counted("order_value", orders), 2 / 3, math.sqrt(6 / 81 * 3 / 2))
 
 
 def test_csat_is_the_best_two() -> None:

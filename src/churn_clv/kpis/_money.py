@@ -21,7 +21,7 @@ def order_value(of: Period) -> Sample:
     days = _money(of).filter("stands").select("customer_id", x="net", y=pl.lit(1.0))
     if days.is_empty():
         raise Missing("nobody bought in the period", "nothing to give: a fact of the log")
-    return Sample(make(days), "bought")
+    return Sample(make(days), "bought", amounts=True)
 
 
 def revenue(of: Period) -> Sample:
@@ -59,7 +59,7 @@ def clv(scores: pl.DataFrame | None, tier: str | None = None) -> Sample:
         what = "nobody has a CLV" if tier is None else f"nobody is in tier {tier}"
         raise Missing(what, "nothing to give: a fact of the log")
     frame = found.select("customer_id", x=pl.col("clv"), y=pl.lit(1.0)).sort("customer_id")
-    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False)
+    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False, amounts=True)
 
 
 # --- what it costs --------------------------------------------------------------------------------

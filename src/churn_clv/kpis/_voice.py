@@ -19,7 +19,7 @@ def nps(of: Period) -> Sample:
     """Share answering 9 or 10 less share answering 0 to 6, in points: each customer's latest answer of the period."""
     answers, note = _answers(of, of.settings.kpis.events.nps, 0, NPS_BEST, "nps")
     sign = pl.when(pl.col("answer") >= PROMOTER).then(100.0).when(pl.col("answer") <= DETRACTOR).then(-100.0)
-    return Sample(answers.select("customer_id", x=sign.otherwise(0.0), y=1.0), "answered", note=note)
+    return Sample(answers.select("customer_id", x=sign.otherwise(0.0), y=1.0), "answered", note=note, amounts=True)
 
 
 def csat(of: Period) -> Sample:
