@@ -86,6 +86,16 @@ def test_transitions() -> None:
     ]  # fmt: skip
 
 
+def test_a_wait_of_exactly_the_active_days_is_followed_or_still_open() -> None:
+    """Day 20 is within 20 days of day 0. From day 20 on 20 days are over by day 41, not by day 40."""
+    rows = [("a", 0, 1), ("a", 20, 1)]
+    for end, lapses in ((40, 0), (41, 1)):
+        found = journey.document(log(rows, 60), day(end), 20, 10)
+        told = [("purchase", "purchase", 1), ("purchase", "silence", 1)][: 1 + lapses]
+        assert [(r["from"], r["to"], r["n"]) for r in found["transitions"]] == told
+        assert found["moments"] == {"lapse": lapses, "repeat": 1}
+
+
 def test_last_steps_before_lapse_and_before_repeat() -> None:
     """Lapsed on days 28 (visit 8 days before), 30 (none) and 55 (5 days before); bought again on day 8 (3 before)."""
     found = journey.document(log(STEPS), day(60), 20, 10)
