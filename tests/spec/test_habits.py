@@ -108,6 +108,17 @@ def test_last_steps_before_lapse_and_before_repeat() -> None:
         assert journey.document(log(STEPS), day(60), 20, days)["steps"][0]["lapse"] == pytest.approx(share)
 
 
+def test_what_surely_differs_is_told() -> None:
+    """39 of 40 met a visit before they lapsed on day 20, 1 of 40 before buying again on day 8; mails met both alike."""
+    rows = [(f"l{n:02d}", 0, 1) for n in range(40)] + [(f"r{n:02d}", when, 1) for n in range(40) for when in (0, 8)]
+    rows += [other(f"l{n:02d}", 15, "visit") for n in range(39)] + [other("r00", 5, "visit")]
+    rows += [other(f"l{n:02d}", 15, "mail") for n in range(20)] + [other(f"r{n:02d}", 5, "mail") for n in range(20)]
+    found = journey.document(log(rows, 21), day(21), 20, 10)["steps"]
+    assert [(r["event_type"], r["lapse"], r["repeat"], r["differ"]) for r in found] == [
+        ("mail", 0.5, 0.5, False), ("visit", 0.975, 0.025, True),
+    ]  # fmt: skip
+
+
 def test_a_step_on_the_day_of_the_order_is_not_before_it() -> None:
     rows = [("a", 0, 1), other("a", 8, "visit"), ("a", 8.5, 1)]
     assert journey.document(log(rows, 9), day(9), 20, 10)["paths"]["repeat"] == [
@@ -197,6 +208,13 @@ def test_the_next_item_out_of_time() -> None:
     assert affinity.next_items(baskets(many), day(200), 28, "own")["items"][0][0] == "z"  # not cut off by its name
     told = affinity.next_items(baskets(rows), day(200), 28, "own")
     assert told.filter(pl.col("customer_id") == "c07")["items"][0][0] == "i7"
+
+
+def test_what_follows_the_last_purchase_is_guessed_first() -> None:
+    """Eight items in a ring, twice round: own tastes are even, and after the last item comes the one begun with."""
+    rows = [(f"c{n:02d}", 5 * t, f"i{(n + t) % 8}") for n in range(40) for t in range(16)]
+    told = affinity.next_items(baskets(rows), day(200), 28, "affinity").sort("customer_id")
+    assert [items[0] for items in told["items"]] == [f"i{n % 8}" for n in range(40)]
 
 
 def test_which_items_are_common_is_learnt_before_and_rare_ones_are_misses() -> None:
