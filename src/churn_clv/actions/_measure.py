@@ -128,6 +128,7 @@ def _head(one: dict[str, Any]) -> dict[str, Any]:
         "treated": treated.height, "holdout": rows.height - treated.height,
         "promised_profit": float(treated["expected_profit"].sum()),
         "detectable_effect": document.get("power", {}).get("detectable_effect"),
+        "margin_share": document.get("margin_share"),
     }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def order_value(of: Period) -> Sample:
     days = _money(of).filter("stands").select("customer_id", x="net", y=pl.lit(1.0))
     if days.is_empty():
         raise Missing("nobody bought in the period", "nothing to give: a fact of the log")
-    return Sample(make(days), "bought")
+    return Sample(make(days), "bought", amounts=True)
 
 
 def revenue(of: Period) -> Sample:
@@ -34,6 +34,8 @@ def margin(of: Period) -> Sample:
     own = revenue(of)
     share = of.settings.value.margin_share
     note = f"revenue x margin share {share:g} (value.margin_share)"
+    if "margin" in of.log.columns:
+        note += "; the margins that the log tells are not in it, nor in payback (CLV and value / CAC go by them)"
     return Sample(own.frame.with_columns(pl.col("x") * share), own.of, b=1.0, note=note)
 
 
@@ -57,7 +59,7 @@ def clv(scores: pl.DataFrame | None, tier: str | None = None) -> Sample:
         what = "nobody has a CLV" if tier is None else f"nobody is in tier {tier}"
         raise Missing(what, "nothing to give: a fact of the log")
     frame = found.select("customer_id", x=pl.col("clv"), y=pl.lit(1.0)).sort("customer_id")
-    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False)
+    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False, amounts=True)
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ def attributed_roas(of: Period) -> Sample:
     contacts = of.of_kind(kinds).select("customer_id", "day").unique().sort("customer_id", "day")
     if contacts.is_empty():
         raise Missing(f"the log has no contact of type {_or(kinds)}", "name the types in kpis.events.contact")
+    of.needs(kinds, of.start - days * DAY)
     bought = of.occasions.filter(within(of.start, of.end)).sort("customer_id", "day")
     met = bought.join_asof(contacts.with_columns(contact="day"), on="day", by="customer_id", check_sortedness=False)
     near = met.filter((pl.col("day") - pl.col("contact")).dt.total_days() <= days)
@@ -213,7 +216,7 @@ def attributed_roas(of: Period) -> Sample:
 def incremental_roas(of: Period, measured: Mapping[str, Any] | None) -> Estimate:
     """Spend that campaigns caused over their cost, by their holdouts; campaigns whose window closed in the period.
 
-    ``measured``: the document of ``churn-clv measure``. What they caused is the margin gained / margin share.
+    ``measured``: the document of ``churn-clv measure``. What they caused: margin gained / the plan's margin share.
     """
     told = [] if measured is None else measured["campaigns"]
     own = [one for one in told if one.get("measurable") and _closed(one, of)]
@@ -222,10 +225,11 @@ def incremental_roas(of: Period, measured: Mapping[str, Any] | None) -> Estimate
         raise Missing("no campaign with a holdout was measured whose window closed in the period",
                       "release one with `churn-clv act --send`, and run `churn-clv measure` when its window has closed",
                       )  # fmt: skip
-    share = of.settings.value.margin_share
-    value = math.fsum(one["realised"]["profit"] + one["cost"] for one in own) / share / cost
-    half = math.sqrt(math.fsum(((one["realised"]["high"] - one["realised"]["low"]) / 2) ** 2 for one in own))
-    half = half / share / cost
+    shares = [one.get("margin_share") or of.settings.value.margin_share for one in own]
+    both = list(zip(own, shares, strict=True))
+    value = math.fsum((one["realised"]["profit"] + one["cost"]) / share for one, share in both) / cost
+    halves = [(one["realised"]["high"] - one["realised"]["low"]) / 2 / share for one, share in both]
+    half = math.sqrt(math.fsum(one**2 for one in halves)) / cost
     n = sum(one["treated"] + one["holdout"] for one in own)
     return Estimate(value, value - half, value + half, n, pl.DataFrame(schema={"customer_id": pl.String,
                                                                               "u": pl.Float64}))  # fmt: skip
