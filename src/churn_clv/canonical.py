@@ -114,7 +114,7 @@ def to_types(
     values = [_value(name, plain.schema.get(name), rules).alias(name) for name in names if name not in times]
     read = plain.select(pl.first().alias("_height"), *values)  # a column of the frame gives literals its height
     typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in names])
-    unread = [name for name in plain.columns if typed[name].null_count()]
+    unread = [name for name in plain.columns if _doubtful(plain[name], typed[name])]
     bad = _bad(plain, typed, unread)
     return Typed(_less_cost(typed) if COST in names else typed, bad, times["time"][1])
 
@@ -124,6 +124,14 @@ def _less_cost(typed: pl.DataFrame) -> pl.DataFrame:
     amount, cost = pl.col("amount"), pl.col(COST).abs()
     left = pl.when(amount < 0).then(amount + cost).otherwise(amount - cost)
     return typed.with_columns(margin=pl.coalesce("margin", left)).drop(COST)
+
+
+def _doubtful(plain: pl.Series, typed: pl.Series) -> bool:
+    """Whether a column may hold a value that could not be read: counting nulls costs less than to compare values."""
+    nulls = typed.null_count()
+    if not nulls or plain.name in (*REQUIRED, "event_type"):
+        return nulls > 0
+    return plain.name in (*TIMES, *MONEY, *UNITS) if is_text(plain.dtype) else nulls > plain.null_count()
 
 
 def _bad(plain: pl.DataFrame, typed: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -260,4 +268,5 @@ def _fixed_point(column: pl.Expr, dtype: pl.DataType, name: str, scale: int) -> 
     else:
         raise UserError(f"{name} is {dtype}; expected {EXPECTED[name]}.")
     scaled = (number * scale).round(4).round(0, mode="half_away_from_zero")
-    return pl.when(scaled.is_finite() & (scaled.abs() <= LIMIT)).then(scaled).cast(pl.Int64, strict=False)
+    # NaN is above all numbers here, so that it is beyond LIMIT, too.
+    return pl.when(scaled.abs() <= LIMIT).then(scaled).cast(pl.Int64, strict=False)
