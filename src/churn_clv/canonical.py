@@ -41,6 +41,8 @@ PURCHASE, RETURN = "purchase", "return"
 CONTACTED = "campaign_contact"
 # What Polars itself gives the calls of a DataFrame: no pass of its optimizer, which for few rows costs more than they.
 PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
+# Nor does it pay to simplify the expressions of few rows; what they give is the same.
+PLAIN.simplify_expression = False
 _AN_AMOUNT = "an amount (such as 1234.50, no sign of a currency; at most 9e13 minor units)"
 LIMIT = 9e13  # minor units or thousandths: beyond it a float no longer tells neighbouring cents apart safely
 EXPECTED = {
