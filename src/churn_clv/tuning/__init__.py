@@ -18,7 +18,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from churn_clv import config, tracking, training
+from churn_clv import config, training
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
@@ -88,6 +88,8 @@ def tune(
     What finished before a kill is kept and never repeated: the same call goes on. Raises UserError for limits, a space
     or an output that cannot be, a history that is too short, and on Ctrl-C, after which the same call goes on too.
     """
+    from churn_clv import tracking  # here, because every worker imports this package and MLflow takes seconds
+
     clock = Clock()
     space, to = space or load_space(), check(limits, settings, to)
     tracking.prepare(settings)
