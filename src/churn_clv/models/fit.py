@@ -41,7 +41,7 @@ def parameters(
     if settings.families is not None:
         own["interaction_constraints"] = [_allowed(settings.families, columns, family_of or {})]
     tweedie = {"tweedie_variance_power": settings.tweedie_variance_power} if kind == "amount" else {}
-    fixed = {"seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    fixed = {"seed": seed, "num_threads": threads, "deterministic": True, "force_col_wise": True, "verbosity": -1}
     return {**OBJECTIVE[kind], **own, **tweedie, **fixed}
 
 
