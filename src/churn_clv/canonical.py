@@ -45,6 +45,8 @@ PURCHASE, RETURN = "purchase", "return"
 CONTACTED = "campaign_contact"
 # What Polars itself gives the calls of a DataFrame: no pass of its optimizer, which for few rows costs more than they.
 PLAIN: pl.QueryOptFlags = getattr(pl.QueryOptFlags, "_eager", pl.QueryOptFlags.none)()
+# Nor does it pay to simplify the expressions of few rows; what they give is the same.
+PLAIN.simplify_expression = False
 _AN_AMOUNT = "an amount (such as 1234.50, no sign of a currency; at most 9e13 minor units)"
 LIMIT = 9e13  # minor units or thousandths: beyond it a float no longer tells neighbouring cents apart safely
 EXPECTED = {
@@ -122,7 +124,7 @@ def to_types(
     values = [_value(name, plain.schema.get(name), rules).alias(name) for name in names if name not in times]
     read = plain.select(pl.first().alias("_height"), *values)  # a column of the frame gives literals its height
     typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in names])
-    unread = [name for name in plain.columns if typed[name].null_count()]
+    unread = [name for name in plain.columns if _doubtful(plain[name], typed[name])]
     bad = _bad(plain, typed, unread)
     return Typed(_less_cost(typed) if COST in names else typed, bad, times["time"][1])
 
@@ -132,6 +134,14 @@ def _less_cost(typed: pl.DataFrame) -> pl.DataFrame:
     amount, cost = pl.col("amount"), pl.col(COST).abs()
     left = pl.when(amount < 0).then(amount + cost).otherwise(amount - cost)
     return typed.with_columns(margin=pl.coalesce("margin", left)).drop(COST)
+
+
+def _doubtful(plain: pl.Series, typed: pl.Series) -> bool:
+    """Whether a column may hold a value that could not be read: counting nulls costs less than to compare values."""
+    nulls = typed.null_count()
+    if not nulls or plain.name in (*REQUIRED, "event_type"):
+        return nulls > 0
+    return plain.name in (*TIMES, *MONEY, *UNITS) if is_text(plain.dtype) else nulls > plain.null_count()
 
 
 def _bad(plain: pl.DataFrame, typed: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -270,4 +280,5 @@ def _fixed_point(column: pl.Expr, dtype: pl.DataType, name: str, scale: int, mos
     else:
         raise UserError(f"{name} is {dtype}; expected {EXPECTED[name]}.")
     scaled = (number * scale).round(4).round(0, mode="half_away_from_zero")
-    return pl.when(scaled.is_finite() & (scaled.abs() <= most)).then(scaled).cast(pl.Int64, strict=False)
+    # NaN is above all numbers here, so that it is beyond any bound, too.
+    return pl.when(scaled.abs() <= most).then(scaled).cast(pl.Int64, strict=False)

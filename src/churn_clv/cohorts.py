@@ -36,7 +36,7 @@ def document(log: Log, end: dt.date, active_days: int) -> dict[str, Any]:
     )
     known = {(c, a): (back, net) for c, a, back, net in cells.rows()}
     money, scale = "amount" in log.columns, 10**log.rules.minor_units
-    new_from = log.starts["purchase"] + kpis.usual_gap(log, active_days) * DAY
+    new_from = log.starts["purchase"] + kpis.usual_gap(log, active_days, end) * DAY
     out = []
     for cohort, n, _ in sizes.filter(pl.col("cohort") < complete).rows():
         cell = [known.get((cohort, age), (0, 0)) for age in range(complete - cohort)]

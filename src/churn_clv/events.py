@@ -11,7 +11,17 @@ import polars as pl
 
 from churn_clv import datasets, mapping
 from churn_clv.attributes import IdentityMap, read_attributes
-from churn_clv.canonical import LOG_SCHEMA, REQUIRED, Rules, apply_policies, arrange, canonical, repeated, to_types
+from churn_clv.canonical import (
+    CONTACTED,
+    LOG_SCHEMA,
+    REQUIRED,
+    Rules,
+    apply_policies,
+    arrange,
+    canonical,
+    repeated,
+    to_types,
+)
 from churn_clv.clock import check_zone
 from churn_clv.config import Config, Events, Source
 from churn_clv.errors import UserError
@@ -27,6 +37,7 @@ __all__ = [
     "canonical",
     "fingerprint",
     "from_frame",
+    "last_time",
     "narrowed",
     "read_log",
     "rules_of",
@@ -38,7 +49,7 @@ class Log:
     """The event log and what is known about it.
 
     ``frame`` has LOG_SCHEMA, in total order. ``starts``: for each event type, the first day from which its sources are
-    complete. ``ends``: the day after the last event. ``columns``: the optional columns that hold any value. ``counts``:
+    complete. ``ends``: the day after ``last_time``. ``columns``: the optional columns that hold any value. ``counts``:
     what reading met and did, zeros included. ``attributes``: tables by name with customer_id and, where their values
     are dated, valid_from; those without are for segments and reports only. ``notes``: sentences for the reader.
     ``fingerprint``: hash of the log's content.
@@ -99,6 +110,13 @@ def from_frame(frame: Any, rules: Rules, ends: dt.date | None = None, starts: di
     first = first_day(log)
     known = {} if first is None else dict.fromkeys(sorted(log["event_type"].unique()), first)
     return _log(log, rules, known | (starts or {}), ends, tuple(counts), {}, ())
+
+
+def last_time(frame: pl.DataFrame) -> dt.datetime | None:
+    """The time of the last event, contacts that `act --send` wrote aside: they are dated at the cutoff that they were
+    planned at, a day of which nothing else is known yet. With them a plan sent again would be another day's."""
+    found = frame["time"].filter(frame["event_type"] != CONTACTED).max()
+    return found if isinstance(found, dt.datetime) else None
 
 
 def narrowed(log: Log, frame: pl.DataFrame, ends: dt.date, attributes: dict[str, pl.DataFrame]) -> Log:
@@ -274,8 +292,8 @@ def _log(
     frame, again = without_repeats(frame)
     if again:
         counts = (*counts, Count("repeated_event_id", "log", again, "dropped, the first kept"))
-    last = frame["time"].max()
-    if not isinstance(last, dt.datetime):
+    last = last_time(frame)
+    if last is None:
         lines = sum(count.rows for count in counts if count.policy == "lines")
         raise UserError(f"the event log is empty: none of {lines:,} lines read became an event. Check the sources.")
     ends = ends or last.date() + dt.timedelta(days=1)

@@ -151,4 +151,5 @@ def _ribbon(
 
 
 def _words(name: str) -> str:
-    return name.replace("_", " ")
+    # A dollar sign would begin a formula.
+    return name.replace("_", " ").replace("$", r"\$")

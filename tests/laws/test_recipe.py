@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import random
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -196,6 +197,47 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
     assert not churned[0].equals(churned[1])
     later = [recipe.heads(shop, plan, judged.chosen, plan.test) for shop in (mine, other)]
     assert substance(later[0]) != substance(later[1])
+
+
+def test_what_is_learnt_beforehand_is_all_that_two_recipes_ask_for(
+    judged: training.Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same choices and heads as without, nothing left to learn, and rows binned once for both recipes."""
+    plan, own = judged.plan, SETTINGS.model_dump(mode="json", by_alias=True)
+    for head in ("churn", "spend"):
+        own["models"][head] |= {"num_leaves": 4, "max_rounds": 24}
+    shop = judged.shop.under(SETTINGS)
+    shop._linears, shop._renewals, shop._values = {}, {}, {}
+    shops = (shop, shop.under(config.from_dict(own)))
+    fresh = tuple(judged.shop.under(s.settings) for s in shops)
+    apart = [(chosen := recipe.choose(s, plan), recipe.heads(s, plan, chosen, plan.test)) for s in fresh]
+    made: list[str] = []
+
+    def counted(name: str) -> None:
+        whole: Any = getattr(fit, name)
+        monkeypatch.setattr(fit, name, lambda *given: made.append(name) or whole(*given))
+
+    counted("binned")
+    counted("learnt")
+
+    def learn(wishes: list[recipe.Wish]) -> None:
+        for group in recipe.grouped(wishes):
+            recipe.learn(group)
+
+    learn([w for s in shops for w in recipe.for_choice(s, plan)])
+    origins = len(plan.origins)
+    assert made.count("learnt") == 2 * 5 * origins  # of two recipes: parts, fresh parts, whole, spend, if active
+    assert made.count("binned") == 4 * origins  # the whole horizon and spend are learnt from the same rows
+    kept, before = [dict(k) for k in (shop._linears, shop._renewals, shop._values)], len(made)
+    chosen = [recipe.choose(s, plan) for s in shops]
+    assert len(made) == before and kept == [shop._linears, shop._renewals, shop._values]
+    learn([w for s, c in zip(shops, chosen, strict=True) for w in recipe.for_heads(s, plan, c)])
+    kept, before = [dict(k) for k in (shop._linears, shop._renewals, shop._values)], len(made)
+    heads = [recipe.heads(s, plan, c, plan.test) for s, c in zip(shops, chosen, strict=True)]
+    assert len(made) == before and kept == [shop._linears, shop._renewals, shop._values]
+    assert [choices(c) for c in chosen] == [choices(c) for c, _ in apart]
+    assert [substance(h) for h in heads] == [substance(h) for _, h in apart]
+    assert substance(heads[0]) != substance(heads[1])
 
 
 def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:

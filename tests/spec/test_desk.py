@@ -118,6 +118,10 @@ def test_callers_who_ask_again_are_answered_together(monkeypatch: pytest.MonkeyP
     assert [len(call) for call in clerk.calls] == [1, 4, 4, 4, 4, 3]
 
 
+def test_it_waits_for_callers_as_long_as_a_call_takes_within_bounds() -> None:
+    assert [module.patience(took) for took in (0.001, 0.05, 5.0)] == [0.02, 0.05, 0.1]
+
+
 def test_a_call_that_answers_too_few_is_an_error() -> None:
     short: Desk[int, int] = Desk(lambda asked: [], THREADS, threads=1, at_once=9, most_waiting=9)
     with pytest.raises(ValueError, match="as many answers"):

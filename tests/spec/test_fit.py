@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +51,35 @@ def test_a_booster_is_made_of_its_rows_and_seed_alone(kind: Kind) -> None:
     two = fit.booster(values, label, COLUMNS, kind, 9, OWN, 7, 2)
     assert raw_margin(two, values).tobytes() == raw_margin(fit.booster(values, label, COLUMNS, kind, 9, OWN, 7, 1),
                                                            values).tobytes()  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["hazard", "amount"])
+def test_margins_at_many_numbers_of_trees_are_those_of_each_to_the_bit(
+    kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, label = rows(kind)
+    made = fit.booster(values, label, COLUMNS, kind, 60, OWN, 7, 1)
+    monkeypatch.setattr(fit, "AT_ONCE", 97)  # the last piece is not full
+    for stages in ((1, 6, 27, 60), (60,), (1,)):
+        found = fit.staged_margins(made, values, stages)
+        assert found.shape == (len(stages), len(values))
+        for trees, margin in zip(stages, found, strict=True):
+            assert margin.tobytes() == raw_margin(made, values, trees).tobytes()
+    assert fit.staged_margins(made, values[:0], (1, 6)).shape == (2, 0)
+
+
+def test_boosters_that_share_binned_rows_are_those_that_bin_their_own() -> None:
+    """Another label, another objective and other settings, one after the other; to the letter."""
+    values, label = rows("hazard")
+    other = config.Booster(num_leaves=20, min_data_in_leaf=5, bagging_fraction=0.6, lambda_l2=0.1)
+    asked: list[tuple[np.ndarray[Any, Any], Kind, config.Booster]] = [
+        (label, "hazard", OWN), (rows("amount")[1], "amount", OWN), (rows("amount")[1], "amount", other),
+        (label, "hazard", other),
+    ]  # fmt: skip
+    shared = fit.binned(values, 1 - label, COLUMNS, 7, 1)
+    for own, kind, settings in asked:
+        found = fit.learnt(shared, own, COLUMNS, kind, 9, settings, 7, 1).model_to_string()
+        assert found == fit.booster(values, own, COLUMNS, kind, 9, settings, 7, 1).model_to_string()
 
 
 FAMILY = {"a": "recency", "b": "basket", "c": "basket"}

@@ -60,6 +60,16 @@ def test_cohorts_without_money_or_without_a_whole_unit() -> None:
     assert cohorts.document(log([("a", 1, 1)], 3), day(3), 20)["cohorts"] == []
 
 
+def test_a_cohort_holds_nothing_of_before_its_first_purchase_or_after_the_end() -> None:
+    """a gave something back before the first order that we know. By day 60 all came weekly; later silence says nothing
+    of who was there before."""
+    rows = [("a", 3, 4, RETURN), ("a", 5, 10)]
+    assert cohorts.document(log(rows, 28), day(28), 20)["cohorts"][0]["revenue"][0] == 10
+    weekly = [(f"c{n}", when, 1) for n in range(5) for when in range(n, 60, 7)]
+    later = [(f"d{n}", 62, 1) for n in range(40)]
+    assert cohorts.document(log([*weekly, *later], 90), day(60), 20)["new_from"] == day(7).isoformat()
+
+
 # --- journey ----------------------------------------------------------------------------------------
 STEPS = [
     ("a", 0, 1), other("a", 5, "visit"), ("a", 8, 1), other("a", 20, "visit"),
@@ -76,6 +86,16 @@ def test_transitions() -> None:
     ]  # fmt: skip
 
 
+def test_a_wait_of_exactly_the_active_days_is_followed_or_still_open() -> None:
+    """Day 20 is within 20 days of day 0. From day 20 on 20 days are over by day 41, not by day 40."""
+    rows = [("a", 0, 1), ("a", 20, 1)]
+    for end, lapses in ((40, 0), (41, 1)):
+        found = journey.document(log(rows, 60), day(end), 20, 10)
+        told = [("purchase", "purchase", 1), ("purchase", "silence", 1)][: 1 + lapses]
+        assert [(r["from"], r["to"], r["n"]) for r in found["transitions"]] == told
+        assert found["moments"] == {"lapse": lapses, "repeat": 1}
+
+
 def test_last_steps_before_lapse_and_before_repeat() -> None:
     """Lapsed on days 28 (visit 8 days before), 30 (none) and 55 (5 days before); bought again on day 8 (3 before)."""
     found = journey.document(log(STEPS), day(60), 20, 10)
@@ -86,6 +106,17 @@ def test_last_steps_before_lapse_and_before_repeat() -> None:
     # Day 8 before the moment is in a window of 8 days and not in one of 7.
     for days, share in ((8, 2 / 3), (7, 1 / 3)):
         assert journey.document(log(STEPS), day(60), 20, days)["steps"][0]["lapse"] == pytest.approx(share)
+
+
+def test_what_surely_differs_is_told() -> None:
+    """39 of 40 met a visit before they lapsed on day 20, 1 of 40 before buying again on day 8; mails met both alike."""
+    rows = [(f"l{n:02d}", 0, 1) for n in range(40)] + [(f"r{n:02d}", when, 1) for n in range(40) for when in (0, 8)]
+    rows += [other(f"l{n:02d}", 15, "visit") for n in range(39)] + [other("r00", 5, "visit")]
+    rows += [other(f"l{n:02d}", 15, "mail") for n in range(20)] + [other(f"r{n:02d}", 5, "mail") for n in range(20)]
+    found = journey.document(log(rows, 21), day(21), 20, 10)["steps"]
+    assert [(r["event_type"], r["lapse"], r["repeat"], r["differ"]) for r in found] == [
+        ("mail", 0.5, 0.5, False), ("visit", 0.975, 0.025, True),
+    ]  # fmt: skip
 
 
 def test_a_step_on_the_day_of_the_order_is_not_before_it() -> None:
@@ -128,6 +159,17 @@ def test_what_follows_what() -> None:
     assert (found["tested"], found["kept"]) == (2, 1)  # cups then tea comes 10 times of 8; cake is too rare
 
 
+def test_who_always_buys_both_says_nothing_of_a_pair() -> None:
+    """Beside the ten customers above forty who buy tea and cups on each of three days: 2 more of 2 expected each, and
+    no doubt about it, so p stays. 4 x .2 x .8 by the ten alone."""
+    order = [(0, "tea"), (5, "cups"), (10, "tea"), (15, "cups"), (20, "cake"), (100, "tea")]
+    rows = [(f"c{i}", when, item) for i in range(10) for when, item in order]
+    rows += [(f"d{i}", when, item) for i in range(40) for when in (0, 5, 10) for item in ("tea", "cups")]
+    pair = affinity.document(baskets(rows), day(200), 28)["pairs"][0]
+    assert (pair["first"], pair["then"], pair["times"], pair["expected"]) == ("tea", "cups", 100, pytest.approx(88))
+    assert pair["p"] == pytest.approx(0.5 * math.erfc(12 / math.sqrt(6.4) / math.sqrt(2)))
+
+
 def test_benjamini_and_hochberg() -> None:
     pairs: list[dict[str, Any]] = [
         {"first": str(i), "then": "x", "lift": 1.0, "p": p} for i, p in enumerate((0.9, 0.04, 0.02, 0.01))
@@ -166,6 +208,24 @@ def test_the_next_item_out_of_time() -> None:
     assert affinity.next_items(baskets(many), day(200), 28, "own")["items"][0][0] == "z"  # not cut off by its name
     told = affinity.next_items(baskets(rows), day(200), 28, "own")
     assert told.filter(pl.col("customer_id") == "c07")["items"][0][0] == "i7"
+
+
+def test_what_follows_the_last_purchase_is_guessed_first() -> None:
+    """Eight items in a ring, twice round: own tastes are even, and after the last item comes the one begun with."""
+    rows = [(f"c{n:02d}", 5 * t, f"i{(n + t) % 8}") for n in range(40) for t in range(16)]
+    told = affinity.next_items(baskets(rows), day(200), 28, "affinity").sort("customer_id")
+    assert [items[0] for items in told["items"]] == [f"i{n % 8}" for n in range(40)]
+
+
+def test_which_items_are_common_is_learnt_before_and_rare_ones_are_misses() -> None:
+    """Sixty items, two customers each. Then all buy theirs and a new one, which may not take a place among the sixty;
+    but one buys something rare alone. Own tastes hit 119 of 120, everyone's three (of two each) one less than 6."""
+    rows = [(f"c{n:03d}", when, f"i{n // 2:02d}") for n in range(120) for when in (10, 50)]
+    rows += [(f"c{n:03d}", 190, item) for n in range(1, 120) for item in (f"i{n // 2:02d}", "new")]
+    rows += [("c000", 190, "rare")]
+    found = affinity.document(baskets(rows), day(200), 28)["next"]
+    assert (found["n"], found["rules"]["own"]["hit"]) == (120, pytest.approx(119 / 120))
+    assert found["rules"]["popularity"]["hit"] == pytest.approx(5 / 120)
 
 
 def test_without_products_nothing_is_made_up() -> None:

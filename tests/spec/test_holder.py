@@ -80,6 +80,17 @@ def test_the_thread_follows_current_and_stops(root: Path, tiny_folder: Path, oth
     assert version(held) == first
 
 
+def test_it_tells_once_that_all_is_imported_and_before_a_bundle_is_loaded(root: Path, tiny_folder: Path) -> None:
+    first, told = publish.publish(tiny_folder, root), list[str | None]()
+    held = Holder(root, 0.02, prove=lambda _: None, imported=lambda: told.append(version(held)))
+    held.start()
+    try:
+        wait(lambda: version(held) == first)
+    finally:
+        held.stop()
+    assert told == [None]
+
+
 def damage(folder: Path) -> Path:
     """Cut a booster short: LightGBM would take the process down with it."""
     path = next(folder.glob("churned_*.txt"))

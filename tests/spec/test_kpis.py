@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_retention_and_lapse() -> None:
     assert (kept.low, kept.high) == (pytest.approx(0.1876, abs=1e-4), pytest.approx(0.8124, abs=1e-4))  # Wilson, 3 of 6
 
 
+def test_active_is_the_last_twenty_days_to_the_day() -> None:
+    """Before day 50: days 30 to 49."""
+    rows = [("p", 29, 1), ("q", 30, 1), ("r", 49, 1), ("s", 50, 1), ("t", 2, 1)]
+    assert counted("retention", rows).n == 2
+
+
 def test_the_balance_is_right_to_the_customer() -> None:
     own = settings()
     found = kpis.balance(situation(log(BUYERS), own).period)
@@ -115,6 +122,47 @@ def test_conversion() -> None:
     assert "known before the first purchase" in missing("conversion")
 
 
+def test_who_is_first_seen_with_a_purchase_or_a_return_is_no_prospect() -> None:
+    """By days alone a's mail and order are of one time, whatever their types are called; b's return is of an order
+    from before the log. c was seen first and bought 3 days later."""
+    rows = [other("a", 42, "mail"), ("a", 42, 1), other("d", 42, "visit"), ("d", 42, 1), ("b", 43, 5, RETURN),
+            ("b", 45, 1), other("c", 44, "visit"), ("c", 47, 1)]  # fmt: skip
+    found = counted("conversion", rows, conversion_days=10)
+    assert (found.value, found.n) == (1, 1)
+
+
+def test_what_is_new_is_not_told_by_what_comes_later() -> None:
+    """Known by day 60: weekly buyers and a few with open gaps. Later ones who all stay away change nothing of it."""
+    weekly = [(f"c{n}", when, 1) for n in range(5) for when in range(n, 60, 7)]
+    later = [(f"d{n}", 62, 1) for n in range(40)]
+    own = settings()
+    assert kpis.usual_gap(log([*weekly, *later], 90), 20, day(60)) == 7
+    for rows, ends in ((weekly, 60), ([*weekly, *later], 90)):
+        assert kpis.period(log(rows, ends), own, day(50), day(60)).new_from == day(7)
+    told = [kpis.document(log(rows, 90), own, day(60)) for rows in (weekly, [*weekly, *later])]
+    assert told[0] == told[1]
+
+
+def test_events_that_begin_within_the_period_are_not_too_few() -> None:
+    """Tickets, referrals and mails come from day 52 on; the period is the days 50 to 59. From day 43 (or 48) on all are
+    there: mails of 7 days before count, and tickets of 2 days before had their time."""
+    rows = [*BUYERS, other("a", 53, "referral"), other("a", 53, "ticket_opened"), other("a", 54, "ticket_closed"),
+            other("a", 51, "mail")]  # fmt: skip
+    own = settings(costs=[cost("campaign", 25), cost("support", 25)], events={"contact": ["mail"]})
+    kinds = ("referral", "ticket_opened", "ticket_closed", "mail")
+    asked = {"referral": 50, "support_in_time": 48, "support_cost": 50, "attributed_roas": 43}
+    for name, first in asked.items():
+        for late in (0, 1):
+            of = log(rows)
+            of = dataclasses.replace(of, starts=of.starts | dict.fromkeys(kinds, day(first + late)))
+            made = situation(of, own)
+            if late:
+                with pytest.raises(kpis.Missing, match="events from"):
+                    kpis.known(own)[name].of(made)
+            else:
+                assert kpis.known(own)[name].of(made) is not None
+
+
 # --- money ------------------------------------------------------------------------------------------
 def test_order_value_revenue_and_margin() -> None:
     """Days: a 20, d 30, e 40, g 0, h 5. f's day nets to nothing and is no occasion."""
@@ -128,6 +176,13 @@ def test_without_amounts_there_is_no_money() -> None:
     rows = [("a", 35, None), ("a", 52, None)]
     for name in ("order_value", "revenue", "margin", "payback"):
         assert missing(name, rows) == "no purchase has an amount"
+
+
+def test_margins_that_the_log_tells_are_not_passed_over_in_silence() -> None:
+    own = settings()
+    for rows, told in ((BUYERS, False), ([*BUYERS, ("z", 51, 10, {"margin": 9.0})], True)):
+        made = kpis.known(own)["margin"].of(situation(log(rows), own))
+        assert ("are not in it" in made.note) is told  # type: ignore[union-attr, operator]
 
 
 def scores() -> pl.DataFrame:
@@ -154,6 +209,13 @@ def test_cac_takes_the_part_of_a_cost_that_falls_into_the_period() -> None:
     assert counted("clv_to_cac", **own, scores=scores()).value == pytest.approx(2.5)
     assert "first bought through mail" in missing("cac:mail", costs=[cost("acquisition", 1, source="mail")])
     assert "no acquisition cost" in missing("cac", costs=[cost("acquisition", 9, 40, 49)])
+
+
+def test_cac_by_source_is_of_first_purchases() -> None:
+    """k came by mail and bought on the web later: of the web there is d alone."""
+    rows = [*BUYERS, ("k", 53, 1, {"channel": "mail"}), ("k", 57, 1, {"channel": "web"})]
+    found = counted("cac:web", rows, costs=[cost("acquisition", 30, source="web")])
+    assert (found.value, found.n) == (30, 1)
 
 
 @pytest.mark.parametrize(("money", "months"), [(35, (1, 1, 2)), (40, (2, 1, 2)), (80, None)])
@@ -188,6 +250,11 @@ def test_incremental_roas_is_of_campaigns_with_a_holdout() -> None:
     assert (found.value, found.n) == (pytest.approx(90 * 2.0 / 60), 100)  # 180 sold that else would not have been
     assert found.low == pytest.approx(90 * 1.5 / 60)
     assert "holdout" in missing("incremental_roas", measured={"campaigns": [late]})
+    # Two of them: 180 sold by one, 270 by the other, for 120; whatever margin their plans went by.
+    both = counted("incremental_roas", measured={"campaigns": [one, one | {
+        "margin_share": 0.25, "spend": {"effect": 3.0, "low": 2.0, "high": 4.0}}]})  # fmt: skip
+    assert both.value == pytest.approx(450 / 120)
+    assert both.low == pytest.approx((450 - math.sqrt(45**2 + 90**2)) / 120)
 
 
 # --- what customers say -----------------------------------------------------------------------------
@@ -200,6 +267,14 @@ def test_nps_takes_each_customers_latest_answer() -> None:
     assert found is not None and (found.value, found.n) == (25, 4)  # -1, +1, 0, +1
     assert made.note == "1 answers that are not whole numbers from 0 to 10 were left out"  # type: ignore[union-attr]
     assert "nobody answered" in missing("nps", [*BUYERS, other("a", 3, "nps", 9)])
+
+
+def test_money_and_points_of_0_and_1_are_no_shares() -> None:
+    """Five passives are an NPS of 0 without spread; orders of 1, 1 and 0 are worth 2/3 +- 1.96 x 1/3, not Wilson's."""
+    rows = [*BUYERS, *(other(name, 51, "nps", 7) for name in "abcde")]
+    near(counted("nps", rows), 0, 0)
+    orders = [("a", 51, 1), ("b", 52, 1), ("c", 53, 0)]
+    near(counted("order_value", orders), 2 / 3, math.sqrt(6 / 81 * 3 / 2))
 
 
 def test_csat_is_the_best_two() -> None:

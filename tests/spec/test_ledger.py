@@ -152,6 +152,18 @@ def test_waiting_shares_are_worth_what_they_were() -> None:
     assert row["evidence"] == pytest.approx((13 + own) / 14)
 
 
+def test_an_alarm_that_stands_for_more_than_a_year_bets_no_share_twice() -> None:
+    """Two windows a year (200 days, rounded up), the alarm at once, then four windows as predicted: both shares have
+    begun by the second, and what the last ones leave is never below nothing."""
+    entries = [entry(0, 0.8), *(entry(200 * k, 0.5) for k in range(1, 5))]
+    rows = ledger.follow(entries, 200, EXACT, 0.05)["history"]
+    won = [ledger.factors(one.seen, EXACT) for one in entries]
+    assert all(row["alarm"] for row in rows)
+    wanted = (ledger.wealth(sum(won)).sum() + ledger.wealth(sum(won[1:])).sum()) / 2
+    assert rows[-1]["evidence"] == pytest.approx(wanted)
+    assert all(value >= 0 for row in rows for value in row["parts"].values())
+
+
 # --- as a whole -----------------------------------------------------------------------------------
 def test_stored_scorings_meet_what_came(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """A scoring 28 days before the log's end is joined to its labels, one at the end waits; it can be drawn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -111,6 +112,30 @@ def test_who_waits_by_hand() -> None:
     assert loyalty.waiting(voice(rows), "complaint", case, own(after_days=2).loyalty).height == 3
 
 
+def test_an_end_ends_no_case_that_comes_later() -> None:
+    """a's ticket was answered twice, and b's first answer is of one of before the log: the newer tickets wait. c's two
+    were ended after both were open. d had two ends too many, then three tickets and one end: two wait, since 20 days.
+    e wrote and was answered within one day, then wrote again."""
+    asked, ended = "complaint", "complaint_closed"
+    rows = [("a", 30, asked), ("a", 29, ended), ("a", 28, ended), ("a", 10, asked), ("b", 40, ended), ("b", 12, asked),
+            ("c", 30, asked), ("c", 20, asked), ("c", 5, ended), ("c", 4, ended), ("d", 50, ended), ("d", 49, ended),
+            ("d", 30, asked), ("d", 20, asked), ("d", 15, asked), ("d", 9, ended), ("e", 8, asked), ("e", 8, ended),
+            ("e", 6, asked)]  # fmt: skip
+    case = config.Case(opens=(asked,), ends=(ended,))
+    found = loyalty.waiting(voice(rows), "complaint", case, own().loyalty)
+    assert found.sort("customer_id").select("customer_id", "days").rows() == [("a", 10), ("b", 12), ("d", 20), ("e", 6)]
+
+
+def test_of_one_day_the_latest_counts() -> None:
+    """a praised in the morning and tore us up in the evening; b earned points and then spent them."""
+    rows = [("a", 5, "nps", 9.0), ("a", 5, "nps", 3.0), ("b", 5, "points", 900.0), ("b", 5, "points", 100.0)]
+    terms = config.Survey(detractor_at_most=6, promoter_at_least=9)
+    found = loyalty.survey(voice(rows), "nps", terms, 30)
+    assert found is not None and found["net"] == -100
+    assert loyalty.detractors(voice(rows), "nps", terms, own().loyalty)["customer_id"].to_list() == ["a"]
+    assert loyalty.points(voice(rows), own(levels={"silver": 500}).loyalty).rows() == [("b", 100.0, None, 400.0)]
+
+
 def test_detractors_whom_nobody_answered() -> None:
     """a: 6, four days ago. b: 3, answered a day after. c: 2 of old, now 9. d: answered before, not since. e: new."""
     rows = [("a", 4, "nps", 6.0), ("b", 9, "nps", 3.0), ("b", 8, "follow_up"), ("c", 30, "nps", 2.0),
@@ -147,6 +172,24 @@ def test_who_waits_is_ordered_by_value_written_and_forgotten(tmp_path: Path) -> 
     assert {row["customer_id"] for row in kept} == {"b"}
     assert pl.read_parquet(folder / "loyalty.parquet", hive_partitioning=False)["customer_id"].to_list() == ["b", "c"]
     assert "a" not in pl.read_csv(folder / "waiting.csv")["customer_id"].to_list()
+
+
+def test_what_became_known_later_is_in_no_list(tmp_path: Path) -> None:
+    """Both complained 9 days ago; that of b was entered after the log's end."""
+    log = log_of([("a", 9, "complaint"), ("b", 9, "complaint"), ("a", 20, "purchase"), ("b", 20, "purchase")])
+    late = pl.when((pl.col("customer_id") == "b") & (pl.col("event_type") == "complaint")).then(pl.lit(ENDS))
+    log = dataclasses.replace(log, frame=log.frame.with_columns(known_at=late.cast(pl.Datetime("us"))))
+    _, document = loyalty.run(shop.settings(tmp_path, targets=TARGETS), log, None)
+    assert [row["customer_id"] for row in document["customers"]] == ["a"]
+
+
+def test_the_value_is_called_what_it_is(tmp_path: Path) -> None:
+    """With no feature to weigh nobody has a row, so those who wait are ordered by margin, and it says so."""
+    log = log_of([("a", 9, "complaint"), ("a", 20, "purchase")])
+    scores = pl.DataFrame({"customer_id": ["a"], "churn_probability": [0.5], "clv_12m": [90.0]})
+    settings = shop.settings(tmp_path, targets=TARGETS, loyalty={"weights": {"nps_value_last": 1.0}})
+    _, document = loyalty.run(settings, log, scores)
+    assert (document["value_of"], document["customers"][0]["value"]) == ("margin", 3.0)
 
 
 def test_a_log_without_feedback_says_what_is_missing(tmp_path: Path) -> None:

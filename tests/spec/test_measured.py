@@ -17,8 +17,9 @@ import yaml
 from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from churn_clv import actions, actions_figure, cli
+from churn_clv import actions, actions_figure, cli, config, events, playbook
 from churn_clv.errors import UserError
+from churn_clv.scoring._pieces import gather
 from churn_clv.snapshots import untreated
 
 DAY = dt.date(2024, 3, 1)
@@ -114,6 +115,43 @@ def test_much_seen_finds_the_rates_of_each_group() -> None:
     assert found.mean[:2, 1] == pytest.approx([0.0, 0.03], abs=0.006)
 
 
+def back(segments: list[str | None], lapsed: list[float]) -> dict[str, Any]:
+    """Rates of an action for the lapsed, p .9, assumed .1, from 100 treated and 100 held out of whom 90 lapse."""
+    rows = pl.DataFrame({
+        "customer_id": [f"c{i}" for i in range(200)], "arm": ["treated"] * 100 + ["holdout"] * 100, "offer": 0.0,
+        "segment": pl.Series(segments + segments, dtype=pl.String), "lapse": 0.9, "campaign": "x", "action": "back",
+        "lapsed": lapsed + [1.0] * 90 + [0.0] * 10, "took": pl.Series([None] * 200, dtype=pl.Float64),
+    })  # fmt: skip
+    mail = {"channel": "email", "contact": 1, "offer": 0, "save_rate": 0.1, "lapse_probability": 0.9, "value": 40}
+    document = playbook.actions_of({"actions": {"back": mail}, "playbook": {"all": {"actions": ["back"]}}})
+    found = actions.measured_rates(document, rows)["back"]["save_rate"]
+    return found  # type: ignore[no-any-return]
+
+
+def test_customers_without_a_segment_are_of_no_group() -> None:
+    """The lapsed have no band. Of them alone: no group, and the rate is the action's. Beside a band of whom no treated
+    lapse less, those who do (50 without a band, all saved) must not be counted as its: the band's rate stays lower."""
+    none = back([None] * 100, [1.0] * 60 + [0.0] * 40)
+    assert none["groups"] == {} and none["otherwise"]["rate"] > 0.12
+    mixed = back(["high"] * 50 + [None] * 50, [1.0] * 45 + [0.0] * 55)
+    assert set(mixed["groups"]) == {"high"}
+    assert mixed["groups"]["high"]["rate"] < mixed["otherwise"]["rate"]
+
+
+def test_without_segments_the_overlay_has_the_rate_of_everybody() -> None:
+    """Of one group of all the posterior moves .1 to .17333 (by hand above), half of it common: a group that nobody has
+    seen is at .13667. Everybody was seen, so the next plan takes .17333."""
+    document = playbook.load_actions()
+    told = {"assumed": 0.1, "otherwise": {"rate": 0.13667, "sd": 0.1}, "groups": {"all": {"rate": 0.17333, "sd": 0.08}}}
+    found = yaml.safe_load(actions.overlay(document, {"coupon": {"campaigns": ["x"], "save_rate": told}}))
+    assert found["actions"]["coupon"]["save_rate"] == {"otherwise": 0.17333, "assumed": 0.1, "measured": ["x"]}
+    bands = told | {"groups": {"high": {"rate": 0.2, "sd": 0.1}}}
+    found = yaml.safe_load(actions.overlay(document, {"coupon": {"campaigns": ["x"], "save_rate": bands}}))
+    assert found["actions"]["coupon"]["save_rate"] == {
+        "by": "churn_band", "rates": {"high": 0.2}, "otherwise": 0.13667, "assumed": 0.1, "measured": ["x"]
+    }  # fmt: skip
+
+
 def test_take_rates() -> None:
     """p .5, s .2: of 1,000 treated (.1 + .5 t) take; 350 takes say t = .5."""
     took = np.concatenate([np.ones(3500), np.zeros(6500), np.zeros(2000)])
@@ -157,6 +195,23 @@ def test_labels_that_a_campaign_touched_are_left_out() -> None:
     assert kept.rows() == [r for r in snapshots.rows() if r not in (("a", cutoffs[1]), ("a", cutoffs[2]))]
     assert untreated(segmented.log_of(plain), snapshots, 28) is snapshots
     assert actions.events_of([]).height == 0
+
+
+def test_what_was_sent_does_not_move_the_end_of_the_log(tmp_path: Path) -> None:
+    """Bought on 1 and 9 March, contacted at the cutoff of 10 March: nothing else is known of that day yet, so the log
+    still ends there, read whole or in pieces."""
+    (tmp_path / "log.csv").write_text("who,at\na,2024-03-01\nb,2024-03-09\n", encoding="utf-8")
+    end = dt.date(2024, 3, 10)
+    rows = pl.DataFrame({"customer_id": ["a"], "arm": ["treated"], "action": ["mail"], "channel": ["email"]})
+    actions.write_events([{"name": "spring", "cutoff": end, "rows": rows}], tmp_path / "sent.parquet")
+    sent = {"path": str(tmp_path / "sent.parquet"), "map": {c: c for c in ("customer_id", "time", "event_type")}}
+    bought = {"path": str(tmp_path / "log.csv"), "map": {"customer_id": "who", "time": "at"}}
+    made = {"dataset": "d", "out": str(tmp_path), "events": {"currency": "USD", "sources": {"a": bought, "b": sent}}}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
+    settings = config.load(tmp_path / "c.yaml")
+    log = events.read_log(settings)
+    assert log.ends == end and log.frame.height == 3
+    assert gather(settings, tmp_path / "work", lambda _: None, lambda frame: frame)[1].ends == end
 
 
 # --- from the log, through the commands -----------------------------------------------------------
@@ -240,6 +295,13 @@ def test_act_send_measure_and_act_again(tmp_path: Path, monkeypatch: pytest.Monk
     assert "intention to treat" in shown.stdout and "shrunk" in shown.stdout
     told = CliRunner().invoke(cli.app, ["act", str(now), "--actions", str(own)])
     assert "promised profit" in told.stdout and "breaks even" in told.stdout
+    hook = {"webhook": {"url": "http://127.0.0.1:9/", "retries": 0}}  # nobody listens: released, and the plan is there
+    (tmp_path / "hook.yaml").write_text(yaml.safe_dump(hook), encoding="utf-8")
+    to = ["--actions", str(own), "--actions", str(tmp_path / "hook.yaml"), "--campaign", "hooked", "--send"]
+    with pytest.raises(UserError, match="did not arrive"):
+        CliRunner().invoke(cli.app, ["act", str(then), *to], catch_exceptions=False)
+    hooked = folder.parent / "hooked"
+    assert {p.name for p in hooked.iterdir()} == {"plan.parquet", "plan.csv", "plan.json", "plan.png", "audience"}
 
 
 def test_outcomes_come_from_the_log(tmp_path: Path) -> None:
@@ -266,3 +328,28 @@ def test_outcomes_come_from_the_log(tmp_path: Path) -> None:
         assert cut == pytest.approx(money if whole <= 9.0 else money * 9.0 / whole)
     opened = log.frame.filter((pl.col("time").dt.date() >= cutoff) & (pl.col("event_type") == "open"))
     assert found["took"].sum() == opened.filter(pl.col("customer_id").is_in(ids))["customer_id"].n_unique()
+
+
+def test_takes_that_the_log_does_not_know_are_not_counted_as_none() -> None:
+    """An offer of 2 at p .5, s .2, t .4: expected .5 x .2 + .5 x .4 = .3 of it, so 100 treated cost 100 x .6 = 60, not
+    0; and it is said."""
+    from churn_clv.actions._measure import _costs, _notes
+
+    log, settings = sim.log(), sim.settings()
+    rows = pl.DataFrame({"customer_id": sorted(log.frame["customer_id"].unique())[:100], "arm": "treated"})
+    terms = {"lapse": 0.5, "save_rate": 0.2, "take_rate": 0.4, "offer": 2.0, "contact": 0.0}
+    rows = rows.with_columns(pl.lit(v).alias(k) for k, v in terms.items())
+    one = {"name": "x", "cutoff": log.ends - dt.timedelta(days=28), "horizon_days": 28, "rows": rows,
+           "document": {"margin_share": 0.3}}  # fmt: skip
+    paid, counted = _costs(actions.outcomes(one, log, settings, ["redemptoin"]))
+    assert (paid, counted) == (pytest.approx(60.0), False)
+    opened = actions.outcomes(one, log, settings, ["redemptoin", "open"])
+    assert _costs(opened) == (pytest.approx(2.0 * opened["took"].sum()), True) and opened["took"].sum() > 0
+
+    def said(*takes: str) -> str:
+        shipped = playbook.load_actions().model_dump()
+        return " ".join(_notes(playbook.actions_of(shipped | {"measure": {"takes": list(takes)}}), log))
+
+    assert "no events of type redemptoin" in said("redemptoin") and "counted as expected" in said("redemptoin")
+    assert "redemptoin" in said("open", "redemptoin") and "as expected" not in said("open", "redemptoin")
+    assert said("open") == said() == ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -144,6 +145,25 @@ def test_batches_arrive_once_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         for headers, body in server.got:
             assert headers["X-Signature"] == "sha256=" + hmac.digest(b"s3cret", body, hashlib.sha256).hex()
         assert len({headers["Idempotency-Key"] for headers, _ in server.got}) == 3
+
+
+def test_two_senders_at_once_post_each_batch_once(tmp_path: Path) -> None:
+    """The first answer takes .6 s: the other sender must wait, and then finds nothing left."""
+    from churn_clv.cli._act import _release
+
+    outbox, posted = tmp_path / "outbox.sqlite", []
+    with receiver(0) as server:
+        own = SimpleNamespace(webhook=hook(server, timeout_seconds=30, batch=4))
+
+        def send() -> None:
+            posted.append(_release(own, plan(), outbox, tmp_path / "spring", shop.quiet)["posted"])
+
+        senders = [threading.Thread(target=send) for _ in range(2)]
+        for one in senders:
+            one.start()
+        for one in senders:
+            one.join()
+        assert sorted(posted) == [0, 8] and len(server.got) == 3
 
 
 @pytest.mark.parametrize("code", [500, 503, 429, 0])

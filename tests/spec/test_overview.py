@@ -194,7 +194,14 @@ def test_a_budget_of_zero_or_no_eligible_action(place: Path, change: dict[str, A
 
 
 def test_a_bundle_without_segments_is_said(place: Path) -> None:
-    document = run(place, tiny.plain_log(40), own=segmented.plain())
+    """Made for 24 months: so its CLV is called, though the config asks for 36 by now."""
+    changed = settings(place, clv={"months": [6, 36]})
+    log = segmented.log_of(tiny.plain_log(40))
+    document = overview.run(changed, segmented.plain(), log)
+    assert document["months"] == 24
+    assert next(r["title"] for r in document["kpis"]["rows"] if r["name"] == "clv") == "CLV of 24 months, mean"
+    one = overview.customer(changed, segmented.plain(), log, log.frame["customer_id"][0])
+    assert (one["months"], one["clv"] is None) == (24, False)
     assert "before there were segments" in document["segments"]["missing"]
     assert document["kpis"]["missing"] is None and "clv:core" not in {r["name"] for r in document["kpis"]["rows"]}
     can_be_drawn(document)
@@ -236,6 +243,21 @@ def test_what_comes_from_data_is_escaped(place: Path) -> None:
     assert "<script>" not in html and html.count("&lt;script&gt;") >= 6
 
 
+def test_dollar_signs_in_names_are_no_mathematics(place: Path) -> None:
+    """Matplotlib reads what stands between two of them as a formula, and fails on one that is none."""
+    bad = r"Off_$100% \foo_$ now"
+    whole = copy.deepcopy(base(place))
+    document = {name: whole[name] for name in ("kpis", "cohorts", "journey", "drivers", "realised", "reliability")}
+    document |= {"currency": "USD", "affinity": {"pairs": [{"first": bad, "then": "b", "lift": 1.5}], "within_days": 9}}
+    document["journey"]["transitions"] = [{"from": bad, "to": "silence", "n": 1, "share": 1.0}]
+    document["journey"]["steps"][0]["event_type"] = bad
+    made = overview_figure.draw(document)
+    overview_figure.png({name: made[name] for name in ("affinity", "transitions", "steps")})
+    one = {"orders": [], "touches": [{"event_type": bad, "day": "2024-01-01"}], "cutoff": "2024-02-01",
+           "currency": "USD", "profile": {}, "scores_over_time": []}  # fmt: skip
+    overview_figure.png(overview_figure.draw_customer(one))
+
+
 def test_a_watch_list_that_was_made_is_shown(place: Path) -> None:
     row = {
         "customer_id": "c1", "value_at_risk": 12.5, "churn_probability": 0.61, "since": "2024-05-01",
@@ -257,15 +279,29 @@ def test_tables_are_written_whole_and_old_ones_go(place: Path) -> None:
     document, file = base(place), place / "tables" / "report.html"
     folder = overview_page.tables_folder(file)
     folder.mkdir(parents=True)
-    (folder / "gone.csv").write_text("x")
+    for name in ("realised", "segments_cluster", "migration_cluster", "my_notes"):
+        (folder / f"{name}.csv").write_text("x")
+    document = document | {"segments": {"missing": "no segments", "how": "train"}}
     paths = overview_page.write_tables(document, file)
-    assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in paths)
+    assert sorted(p.name for p in folder.iterdir()) == sorted([*(p.name for p in paths), "my_notes.csv"])
+    assert all(overview.is_table(p.stem) for p in [*paths, *(Path(name) for name in overview.tables(base(place)))])
     assert {"kpis.csv", "cohorts_retention.csv", "drivers.csv", "plan_curve.csv"} <= {p.name for p in paths}
     with (folder / "kpis.csv").open(newline="") as lines:
         rows = {row["name"]: row for row in csv.DictReader(lines)}
     for row in document["kpis"]["rows"]:
         assert rows[row["name"]]["value"] == ("" if row["value"] is None else str(row["value"]))
         assert rows[row["name"]]["missing"] == (row["missing"] or "")
+
+
+def test_no_cell_of_a_table_is_a_formula(place: Path) -> None:
+    """Ids, items and owners come from elsewhere; numbers below 0 stay numbers."""
+    document = copy.deepcopy(base(place))
+    bad = ["=cmd|'/c calc'!A1", "+1", "-1", "@SUM(A1)", "\t=1", "tea"]
+    document["affinity"]["pairs"] = [{"first": text, "then": "x=y", "lift": -2.5} for text in bad]
+    overview_page.write_tables(document, place / "formula.html")
+    found = pl.read_csv(overview_page.tables_folder(place / "formula.html") / "affinity.csv")
+    assert found["first"].to_list() == [f"'{text}" for text in bad[:-1]] + ["tea"]
+    assert found["then"].to_list() == ["x=y"] * 6 and found["lift"].to_list() == [-2.5] * 6
 
 
 # --- one customer -----------------------------------------------------------------------------------
@@ -296,6 +332,35 @@ def test_pages_of_customers_with_little(place: Path) -> None:
         assert f"not eligible ({reason})" in text(html)
     with pytest.raises(UserError, match="not known"):
         overview.customer(settings(place), own, log, "nobody")
+
+
+def test_a_customers_page_needs_a_day_of_the_log_and_the_models_money(place: Path) -> None:
+    """After the log's end nobody's silence is known; amounts in whole yen are no cents."""
+    own, log = segmented.served(), segmented.log()
+    who = log.frame["customer_id"][0]
+    with pytest.raises(UserError, match="after the log's end"):
+        overview.customer(settings(place), own, log, who, END + HORIZON)
+    yen = dataclasses.replace(log, rules=dataclasses.replace(log.rules, currency="JPY", minor_units=0))
+    with pytest.raises(UserError, match="the model was trained on"):
+        overview.customer(settings(place), own, yen, who)
+
+
+def test_scores_over_time_are_of_one_question(place: Path) -> None:
+    """Two stored scorings of a customer: that of another horizon is no point of the line."""
+    own, log = settings(place / "line"), segmented.log()
+    who = segmented.served().score_log(log.frame, END).filter("eligible")["customer_id"][0]
+    for days_ago, horizon, risk in ((60, tiny.HORIZON, 0.2), (30, 2 * tiny.HORIZON, 0.1)):
+        cutoff = END - dt.timedelta(days=days_ago)
+        folder = scoring.scores_folder(own) / f"cutoff={cutoff}" / "model=x"
+        folder.mkdir(parents=True)
+        pl.DataFrame({"customer_id": [who], "churn_probability": [risk], "expected_spend": [1.0]}).write_parquet(
+            folder / "part-00000.parquet"
+        )
+        manifest = {"format": 2, "cutoff": str(cutoff), "model_version": "x", "rows": 1, "horizon_days": horizon}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    found = overview.customer(own, segmented.served(), log, who)["scores_over_time"]
+    assert [row["cutoff"] for row in found] == [str(END - dt.timedelta(days=60)), str(END)]
+    assert found[0]["churn_probability"] == 0.2
 
 
 # --- the command ------------------------------------------------------------------------------------
@@ -345,5 +410,6 @@ def test_ledger_and_loyalty_are_the_commands_own(tmp_path: Path) -> None:
     assert len(document["watch"]["customers"]) > 10
     assert document["loyalty"]["tables"][0]["rows"][0]["quintile"] == 1
     then = overview.run(own, segmented.served(), log, early)
+    assert document["realised"]["scorings"][0]["cutoff"] == early.isoformat() and then["realised"]["missing"]
     assert then["ledger"]["missing"] and {c["cutoff"] for c in then["watch"]["customers"]} == {early.isoformat()}
     assert then["loyalty"]["cutoff"] == early.isoformat()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import lightgbm as lgb
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from churn_clv.models import predict
+from churn_clv.models import fit, predict
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.models.renewal import COUNT, FIRST, LAST, Renewal
@@ -94,6 +96,25 @@ def test_margins_ask_each_part_of_the_horizon(hazard: Head) -> None:
     asked = np.column_stack([rows, np.full(50, 2.0)])
     assert fewer[2].tolist() == hazard.booster.predict(asked, raw_score=True, num_iteration=5).tolist()
     assert predict.part_margins(hazard.booster, rows, 3, 12).tolist() == found.tolist()
+
+
+def test_every_question_asks_for_the_same_number_of_threads(hazard: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LightGBM keeps one number for the process: two questions at once with two numbers can end it."""
+    asked: list[int] = []
+    own = lgb.Booster.predict
+
+    def heard(booster: lgb.Booster, *given: Any, **named: Any) -> Any:
+        asked.append(named["num_threads"])
+        return own(booster, *given, **named)
+
+    monkeypatch.setattr(lgb.Booster, "predict", heard)
+    for count in (20, 5000):
+        rows = values(count)
+        hazard.margin(rows)
+        asked_of = np.column_stack([rows, np.zeros(count)])
+        predict.raw_contributions(hazard.booster, asked_of)
+        fit.staged_margins(hazard.booster, asked_of, (1, 5))
+    assert len(asked) >= 6 and {*asked} == {predict.THREADS}
 
 
 # --- the pool -------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def response(
     Of a treated customer with model probability p: P(lapse) = a + b p - s p + w (1 - p), with a and b of each campaign.
     Linear and normal: s and w of a group lie ``sd`` around those of the action, which lie ``sd`` around ``assumed``.
     All campaigns and groups are one regression, weighted by 1 / p(1 - p), so what is seen little stays near the prior.
+    ``group`` is from 0; ``groups`` itself stands for a customer of no group, who tells of the action alone.
     """
     t = treated.astype(np.float64)
     kinds = int(campaign.max()) + 1 if len(campaign) else 0
@@ -105,7 +106,7 @@ def _hierarchy(
     outcome: Floats, weight: Floats, assumed: Sequence[float], sd: Sequence[float],
 ) -> Rates:  # fmt: skip
     """Posterior of assumed + common + own departures, (groups + 1, rates), of a normal linear model."""
-    kinds, member = len(parts), np.eye(groups)[group]
+    kinds, member = len(parts), np.eye(groups + 1)[group][:, :groups]
     columns = [base, *(part[:, None] for part in parts), *(part[:, None] * member for part in parts)]
     mean = np.concatenate([base_mean, np.array(assumed), np.zeros(kinds * groups)])
     spread = np.concatenate([base_sd, np.array(sd), np.repeat(np.array(sd), groups)])

@@ -13,7 +13,7 @@ import yaml
 
 from churn_clv import config, labels
 from churn_clv.actions._effect import RATIO_ALARM, Effect, effect, response, sample_ratio, takers
-from churn_clv.actions._telling import HOLDOUT, TREATED
+from churn_clv.actions._telling import ALL, HOLDOUT, TREATED
 from churn_clv.actions._uplift import auuc, qini
 from churn_clv.errors import UserError
 from churn_clv.events import Log
@@ -44,14 +44,29 @@ def measure(actions: Actions, campaigns: Sequence[dict[str, Any]], log: Log, set
         "log_ends": log.ends.isoformat(),
         "campaigns": told,
         "together": _together(told),
+        "notes": _notes(actions, log),
         "rates": rates,
         "overlay": overlay(actions, rates),
     }
 
 
+def _notes(actions: Actions, log: Log) -> list[str]:
+    """What the document asks of events that the log does not hold."""
+    gone = sorted(set(actions.measure.takes) - set(log.starts))
+    if not gone:
+        return []
+    return [
+        f"measure.takes: the log has no events of type {', '.join(gone)} (it has {', '.join(log.starts)})."
+        + ("" if set(actions.measure.takes) & set(log.starts) else " Offers are counted as expected, not as taken.")
+    ]
+
+
 def outcomes(one: dict[str, Any], log: Log, settings: config.Config, takes: Sequence[str]) -> pl.DataFrame:
-    """A campaign's rows with what came: ``lapsed`` 0/1, ``spend`` and ``margin`` (cut at the plan's cap), ``took``: 0/1
-    or null."""
+    """A campaign's rows with what came: ``lapsed`` 0/1, ``spend`` and ``margin`` (cut at the plan's cap), ``took`` 0/1.
+
+    ``took`` is null where ``takes`` names nothing that the log holds: an event that was never written down is no proof
+    that nobody took the offer.
+    """
     horizon, document = one["horizon_days"], one["document"]
     pairs = one["rows"].select("customer_id", cutoff=pl.lit(one["cutoff"]))
     core = {name: settings.targets[name] for name in config.CORE if name in settings.targets}
@@ -69,7 +84,7 @@ def outcomes(one: dict[str, Any], log: Log, settings: config.Config, takes: Sequ
         margin=kept,
         took=pl.lit(None, pl.Float64),
     )
-    if not takes:
+    if not set(takes) & set(log.starts):
         return out
     day = (pl.col("time").dt.date() - pl.lit(one["cutoff"])).dt.total_days()
     took = log.frame.filter(pl.col("event_type").is_in(list(takes)) & (day >= 0) & (day < horizon))["customer_id"]
@@ -97,8 +112,10 @@ def overlay(actions: Actions, rates: dict[str, dict[str, Any]]) -> str:
                 continue
             value = found[rate]
             groups = {g: _short(v["rate"]) for g, v in value["groups"].items()}
-            by = {"by": actions.measure.segment, "rates": groups} if actions.measure.segment != "all" and groups else {}
-            own[rate] = by | {"otherwise": _short(value["otherwise"]["rate"]), "assumed": value["assumed"],
+            # measured without segments: the one group is everybody, no guess at a group that was not seen
+            whole = value["groups"][ALL] if set(groups) == {ALL} else value["otherwise"]
+            by = {"by": actions.measure.segment, "rates": groups} if groups and set(groups) != {ALL} else {}
+            own[rate] = by | {"otherwise": _short(whole["rate"]), "assumed": value["assumed"],
                               "measured": found["campaigns"]}  # fmt: skip
     head = "# Rates measured by `churn-clv measure`, shrunk to what was assumed. churn-clv act CONFIG --actions THIS\n"
     return head + yaml.safe_dump({"actions": document}, sort_keys=False) if document else ""
@@ -116,6 +133,7 @@ def _head(one: dict[str, Any]) -> dict[str, Any]:
         "treated": treated.height, "holdout": rows.height - treated.height,
         "promised_profit": float(treated["expected_profit"].sum()),
         "detectable_effect": document.get("power", {}).get("detectable_effect"),
+        "margin_share": document.get("margin_share"),
     }  # fmt: skip
 
 
@@ -190,7 +208,9 @@ def _together(told: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _rates(actions: Actions, action: Action, own: pl.DataFrame) -> dict[str, Any]:
     names = sorted(own["segment"].drop_nulls().unique())
-    group = own["segment"].replace_strict(names, list(range(len(names))), default=0, return_dtype=pl.Int64).to_numpy()
+    # who has no segment (the lapsed have no band) is of no group: of the last row, that of a group not seen
+    numbers = own["segment"].replace_strict(names, list(range(len(names))), default=len(names), return_dtype=pl.Int64)
+    group = numbers.to_numpy()
     campaigns = sorted(own["campaign"].unique())
     campaign = own["campaign"].replace_strict(campaigns, list(range(len(campaigns))), return_dtype=pl.Int64).to_numpy()
     arm, lapse = (own["arm"] == TREATED).to_numpy(), own["lapse"].to_numpy()

@@ -12,7 +12,7 @@ import polars as pl
 from churn_clv.actions import _contact
 from churn_clv.actions._draw import UNIVERSAL, held_out
 from churn_clv.actions._solve import NOBODY, Solution, solve
-from churn_clv.actions._telling import HOLDOUT, TREATED, document_of, gaps
+from churn_clv.actions._telling import ALL, HOLDOUT, TREATED, document_of, gaps
 from churn_clv.errors import UserError
 from churn_clv.playbook import Actions, Bools, Floats, Terms, model_of, offered, rates_of, source, terms_of
 
@@ -71,7 +71,7 @@ def make(actions: Actions, situation: Situation) -> Plan:
     frame = _frame(actions, scores, terms, profit, found, rules, situation.margin).with_columns(arm=arms, why_not=why)
     notes += _contact.notes(actions.policy, sorted(situation.log["event_type"].unique()))
     document = document_of(actions, situation, frame, terms, profit, found, barred)
-    return Plan(frame, document | {"notes": notes + gaps(actions, document, allowed)})
+    return Plan(frame, document | {"notes": notes + gaps(actions, document, allowed, scores)})
 
 
 def _checked(scores: pl.DataFrame) -> pl.DataFrame:
@@ -169,7 +169,7 @@ def _frame(
         channel=pl.Series([actions.actions[names[w]].channel if ok else None
                            for w, ok in zip(found.choice, chosen, strict=True)], dtype=pl.String),
         arm=pl.lit(None, pl.String), why_not=pl.lit(None, pl.String), rule=rules,
-        segment=scores[segment].cast(pl.String) if segment in scores.columns else pl.lit("all"),
+        segment=scores[segment].cast(pl.String) if segment in scores.columns else pl.lit(ALL),
         margin_rate=pl.Series(rates_of(actions, scores, margin)),
         lapse=lapse, value=value, value_at_risk=lapse * value, value_kept=of(terms.kept()),
         expected_profit=of(terms.profit()), expected_cost=of(terms.cost()), save_rate=of(terms.save),

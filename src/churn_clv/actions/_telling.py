@@ -9,12 +9,14 @@ import polars as pl
 from churn_clv.actions import _power
 from churn_clv.actions._curve import curve, sensitivity
 from churn_clv.actions._solve import Solution
+from churn_clv.errors import nearest
 from churn_clv.playbook import Actions, Bools, Floats, Terms, rates_of, source
 
 if TYPE_CHECKING:
     from churn_clv.actions._plan import Situation
 
 TREATED, HOLDOUT = "treated", "holdout"
+ALL = "all"  # the segment of everybody where effects are not measured by a column
 
 
 def document_of(
@@ -102,7 +104,7 @@ def _cap(actions: Actions, scores: pl.DataFrame, margin: float) -> float | None:
     return margins.quantile(actions.measure.cap_quantile)
 
 
-def gaps(actions: Actions, document: dict[str, Any], allowed: Bools) -> list[str]:
+def gaps(actions: Actions, document: dict[str, Any], allowed: Bools, scores: pl.DataFrame) -> list[str]:
     """What stands in the way of a plan, and what to do about it."""
     out = []
     for place, name in enumerate(actions.actions):
@@ -118,6 +120,12 @@ def gaps(actions: Actions, document: dict[str, Any], allowed: Bools) -> list[str
         out.append(f"{which} is 0, so nobody is selected; the curve says what each contact would bring.")
     if document["selected"] and not document["holdout"]:
         out.append("nobody is held out: the campaign's effect will not be measurable. Give holdout.share, such as 0.1.")
+    segment = actions.measure.segment
+    if segment != ALL and segment not in scores.columns:
+        out.append(
+            f"measure.segment: the scores have no '{segment}', so effects will be measured of all together."
+            f"{nearest(segment, scores.columns)}"
+        )
     power = document["power"]
     if power["enough"] is False:
         out.append(

@@ -179,7 +179,7 @@ class Bundle:
     def rows_of(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """The matrix of the known customers among ``pairs`` of a canonical log frame, as ``predict`` takes it."""
         # Of few events to look costs less than to filter.
-        strange = frame.height > timeline.FEW or not {*frame["event_type"].to_list()} <= {*self.event_types}
+        strange = frame.height > timeline.FEW or not {*frame["event_type"].unique()} <= {*self.event_types}
         met = frame.filter(pl.col("event_type").is_in(self.event_types)) if strange else frame
         rows = matrix.build(met, pairs, self.definitions, also=self._also)
         if not self.reference.targets:

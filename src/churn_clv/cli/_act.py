@@ -100,10 +100,11 @@ def _plan(
         model_version=_only(scores, "model_version"), in_sample=bool(_only(scores, "in_sample")),
         shipped_actions=shipped, folder=str(place),
     )  # fmt: skip
-    released = _release(actions, plan, outbox, place, say) if send else None
+    # before it is released: whoever is contacted has a plan to look up, though the webhook fails
     room.write_plan(plan, place)
     say("drawing")
     figures.save({"plan": actions_figure.draw(plan.document)}, place)
+    released = _release(actions, plan, outbox, place, say) if send else None
     return plan.document | {"picture": str(place / "plan.png"), "released": released}
 
 
@@ -128,12 +129,14 @@ def _only(scores: Any, column: str) -> Any:
 
 def _release(actions: Any, plan: Any, outbox: Path, place: Path, say: Callable[[str], None]) -> dict[str, Any]:
     from churn_clv import actions as room
+    from churn_clv import disk
 
     say("releasing")
-    new = room.release(outbox, plan, actions.webhook.batch)
-    audiences = room.write_audiences(plan, place / "audience")
-    room.write_events(room.campaigns(outbox), outbox.with_name("treatments.parquet"))
-    posted = room.deliver(outbox, plan.document["campaign"], actions.webhook, say)
+    with disk.alone(outbox.with_name(".lock"), say):  # of two senders at once the second finds nothing left to post
+        new = room.release(outbox, plan, actions.webhook.batch)
+        audiences = room.write_audiences(plan, place / "audience")
+        room.write_events(room.campaigns(outbox), outbox.with_name("treatments.parquet"))
+        posted = room.deliver(outbox, plan.document["campaign"], actions.webhook, say)
     return {
         "new_treated": new.treated, "new_holdout": new.holdout, "posted": posted,
         "audiences": [str(path) for path in audiences], "outbox": str(outbox),
@@ -223,6 +226,8 @@ def print_measured(document: Mapping[str, Any]) -> None:
              for rate in ("save_rate", "driven_away", "take_rate") if rate in found]  # fmt: skip
     if rates:
         _show.print_rows("\nRates, shrunk to what was assumed", rates)
+    for note in document["notes"]:
+        _show.print_note(f"note: {note}")
     if document["overlay"]:
         out.print(escape(f"written to {document['overlay']}: `churn-clv act CONFIG --actions {document['overlay']}`"))
     else:

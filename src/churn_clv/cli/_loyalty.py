@@ -50,7 +50,7 @@ def print_loyalty(document: Mapping[str, Any]) -> None:
         ]  # fmt: skip
         _show.print_rows(f"Loyalty index at {found['cutoff']} against retention: {found['verdict']}", rows)
     for kind, row in document["surveys"].items():
-        out.print(
+        _show.print_note(
             f"{kind}: {row['net']:+.0f} ({row['net_low']:+.0f} to {row['net_high']:+.0f}) of {row['answers']:,} "
             f"answers; promoters {row['promoters']:.0%}, detractors {row['detractors']:.0%}"
         )

@@ -25,7 +25,7 @@ def tune(
     configs: Configs,
     trials: Annotated[int, typer.Option(help="Trials in total, churn's and spend's together.")] = 100,
     timeout: Annotated[float | None, typer.Option(help="Seconds of searching, at most; judging comes after.")] = None,
-    jobs: Annotated[int | None, typer.Option(help="Processes that run trials; default: one per core.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Trials, later models, at a time; default: one per core.")] = None,
     to: Annotated[Path | None, typer.Option("--to", "--out", help="Default: <out>/tuned/<data set>.yaml.")] = None,
     space: Annotated[Path | None, typer.Option(help="What to search; default: the shipped search.yaml.")] = None,
     as_json: Json = False,

@@ -188,7 +188,7 @@ class Service(Section):
     require_key: bool | None = None
     keys: str | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 30.0
-    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 64
+    max_concurrency: Annotated[int, Field(ge=1, le=10_000)] = 256
     rate_per_second: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     rate_burst: PositiveInt | None = None
     cors_origins: tuple[Origin, ...] = ()

@@ -58,8 +58,7 @@ def build(past: timeline.Past, definitions: Definitions, wanted: tuple[str, ...]
 def _without_nan(found: pl.DataFrame, few: bool) -> pl.DataFrame:
     """Null for NaN. There is hardly ever one; for few rows to look is cheaper than to replace."""
     values = pl.DataFrame(found.get_columns()[2:])
-    nulls = sum(column.null_count() for column in values.get_columns()) if few else -1
-    if few and np.count_nonzero(np.isnan(values.to_numpy())) == nulls:
+    if few and np.count_nonzero(np.isnan(values.to_numpy())) == sum(values.null_count().row(0)):
         return found
     return found.with_columns(pl.col(values.columns).fill_nan(None))
 

@@ -10,6 +10,8 @@ import polars as pl
 from churn_clv.kpis._period import DAY, Missing, Period, within
 from churn_clv.kpis._sample import Sample
 
+MONEY = ("purchase", "return")
+
 
 def active_at(of: Period, day: dt.date) -> pl.DataFrame:
     """``customer_id`` of those who bought within ``active_within_days`` before the midnight ``day``."""
@@ -107,14 +109,16 @@ def first_time_buyers(of: Period) -> pl.DataFrame:
 
 
 def conversion(of: Period) -> Sample:
-    """A purchase within ``conversion_days`` of the first event, among those first seen without one; matured cohorts."""
+    """A purchase within ``conversion_days`` of the first event, among those first seen without one; matured cohorts.
+
+    Who is first seen with a purchase (among other events of that time) or a return is no prospect.
+    """
     days = of.settings.kpis.conversion_days
     end = of.end - days * DAY
     first = end - of.length * DAY
-    seen = of.events.group_by("customer_id").agg(
-        seen=pl.col("day").min(), kind=pl.col("event_type").sort_by("time").first()
-    )
-    prospects = seen.filter(pl.col("kind") != "purchase")
+    at_first = pl.col("event_type").filter(pl.col("time") == pl.col("time").min())
+    seen = of.events.group_by("customer_id").agg(seen=pl.col("day").min(), known=at_first.is_in(list(MONEY)).any())
+    prospects = seen.filter(~pl.col("known"))
     if prospects.filter(pl.col("seen") >= of.new_from).is_empty():
         raise Missing("no customer is known before the first purchase",
                       "map a source of earlier events, such as visits or sign-ups")  # fmt: skip
@@ -139,6 +143,7 @@ def referral(of: Period) -> Sample:
     if found.is_empty():
         raise Missing(f"the log has no event of type {_or(kinds)}",
                       "map a source of referrals; kpis.events.referral names its type")  # fmt: skip
+    of.needs(kinds, of.start)
     who = found.filter(within(of.start, of.end))["customer_id"].unique()
     active = active_at(of, of.end)
     frame = active.select("customer_id", x=pl.col("customer_id").is_in(who.implode()).cast(pl.Float64), y=1.0)

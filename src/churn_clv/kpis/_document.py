@@ -118,7 +118,7 @@ def document(
         raise UserError(f"the cutoff {cutoff} lies after the log's end {log.ends}. Take one up to it.")
     if against >= cutoff:
         raise UserError(f"--against {against} does not lie before the cutoff {cutoff}. Give an earlier date.")
-    gap = usual_gap(log, settings.population.active_within_days)
+    gap = usual_gap(log, settings.population.active_within_days, cutoff)
     now = Situation(period(log, settings, cutoff - length, cutoff, gap), scores, measured)
     before = Situation(period(log, settings, against - length, against, gap), scores_before, measured)
     tiers = () if scores is None else tuple(scores["value_tier"].drop_nulls().unique().sort())

@@ -21,7 +21,7 @@ def order_value(of: Period) -> Sample:
     days = _money(of).filter("stands").select("customer_id", x="net", y=pl.lit(1.0))
     if days.is_empty():
         raise Missing("nobody bought in the period", "nothing to give: a fact of the log")
-    return Sample(make(days), "bought")
+    return Sample(make(days), "bought", amounts=True)
 
 
 def revenue(of: Period) -> Sample:
@@ -34,6 +34,8 @@ def margin(of: Period) -> Sample:
     own = revenue(of)
     share = of.settings.value.margin_share
     note = f"revenue x margin share {share:g} (value.margin_share)"
+    if "margin" in of.log.columns:
+        note += "; the margins that the log tells are not in it, nor in payback (CLV and value / CAC go by them)"
     return Sample(own.frame.with_columns(pl.col("x") * share), own.of, b=1.0, note=note)
 
 
@@ -57,7 +59,7 @@ def clv(scores: pl.DataFrame | None, tier: str | None = None) -> Sample:
         what = "nobody has a CLV" if tier is None else f"nobody is in tier {tier}"
         raise Missing(what, "nothing to give: a fact of the log")
     frame = found.select("customer_id", x=pl.col("clv"), y=pl.lit(1.0)).sort("customer_id")
-    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False)
+    return Sample(frame, "known" if tier is None else f"tier {tier}", note="predicted", matured=False, amounts=True)
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -202,6 +204,7 @@ def attributed_roas(of: Period) -> Sample:
     contacts = of.of_kind(kinds).select("customer_id", "day").unique().sort("customer_id", "day")
     if contacts.is_empty():
         raise Missing(f"the log has no contact of type {_or(kinds)}", "name the types in kpis.events.contact")
+    of.needs(kinds, of.start - days * DAY)
     bought = of.occasions.filter(within(of.start, of.end)).sort("customer_id", "day")
     met = bought.join_asof(contacts.with_columns(contact="day"), on="day", by="customer_id", check_sortedness=False)
     near = met.filter((pl.col("day") - pl.col("contact")).dt.total_days() <= days)

@@ -63,6 +63,15 @@ class Period:
         """Whether purchases are complete from ``day`` on."""
         return day >= self.log.starts["purchase"]
 
+    def needs(self, kinds: tuple[str, ...], day: dt.date) -> None:
+        """Missing where events of these types are not complete from ``day`` on: fewer would be counted than were."""
+        late = {kind: self.log.starts[kind] for kind in kinds if self.log.starts.get(kind, day) > day}
+        if late:
+            kind, start = max(late.items(), key=lambda pair: pair[1])
+            raise Missing(f"the log has '{kind}' events from {start} on, and they are counted from {day} on",
+                          "give them from earlier on; `log_starts` of their source says from when it is complete",
+                          )  # fmt: skip
+
 
 class Missing(Exception):
     """A KPI cannot be counted: what is missing, and how to give it."""
@@ -77,16 +86,16 @@ def period(log: Log, settings: config.Config, start: dt.date, end: dt.date, gap:
     scale = 10**log.rules.minor_units
     days = timeline.money_days(log.frame, end).with_columns(net=pl.col("net") / scale).sort("customer_id", "day")
     events = timeline.seen_before(log.frame, end).with_columns(day=pl.col("time").dt.date()).collect()
-    new_from = log.starts["purchase"] + (gap or usual_gap(log, settings.population.active_within_days)) * DAY
+    new_from = log.starts["purchase"] + (gap or usual_gap(log, settings.population.active_within_days, end)) * DAY
     return Period(log, settings, start, end, new_from, days.collect(), events)
 
 
-def usual_gap(log: Log, active_days: int) -> int:
+def usual_gap(log: Log, active_days: int, as_of: dt.date) -> int:
     """Days within which 90% of the gaps end, at most ``active_days``: who was silent for longer counts as new.
 
-    Of the whole log, so that all periods mean the same by it.
+    By what was known before ``as_of``; periods that are compared take one day's, so that they mean the same by it.
     """
-    return min(active_days, timeline.gap_quantile(log.frame, log.ends))
+    return min(active_days, timeline.gap_quantile(log.frame, as_of))
 
 
 def within(first: dt.date, end: dt.date, column: str = "day") -> pl.Expr:

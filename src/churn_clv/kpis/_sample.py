@@ -24,7 +24,8 @@ SCHEMA: dict[str, pl.DataType] = {"customer_id": pl.String(), "x": pl.Float64(),
 @dataclass(frozen=True)
 class Sample:
     """What a KPI is made of. ``frame``: ``customer_id`` (once each), ``x``, ``y``; ``a`` and ``b``: money or 1 that
-    belongs to nobody. ``of``: what n counts. ``note``: what the reader should know of this number."""  # fmt: skip
+    belongs to nobody. ``of``: what n counts. ``note``: what the reader should know of this number. ``amounts``: ``x``
+    is money or points, so no share of customers even where each happens to be 0 or 1."""  # fmt: skip
 
     frame: pl.DataFrame
     of: str
@@ -32,6 +33,7 @@ class Sample:
     b: float = 0.0
     note: str | None = None
     matured: bool = True
+    amounts: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,9 @@ def wilson(hits: float, n: int) -> tuple[float, float]:
 
 
 def _is_share(sample: Sample) -> bool:
-    frame = sample.frame
-    return (
-        not sample.a and not sample.b and bool((frame["y"] == 1).all()) and bool(frame["x"].is_in([0.0, 1.0]).all())
-    )  # fmt: skip
+    if sample.amounts or sample.a or sample.b:
+        return False
+    return bool((sample.frame["y"] == 1).all()) and bool(sample.frame["x"].is_in([0.0, 1.0]).all())
 
 
 def _correction(sample: Sample, n: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import polars as pl
 
 from churn_clv.kpis._customers import _or
@@ -17,7 +19,7 @@ def nps(of: Period) -> Sample:
     """Share answering 9 or 10 less share answering 0 to 6, in points: each customer's latest answer of the period."""
     answers, note = _answers(of, of.settings.kpis.events.nps, 0, NPS_BEST, "nps")
     sign = pl.when(pl.col("answer") >= PROMOTER).then(100.0).when(pl.col("answer") <= DETRACTOR).then(-100.0)
-    return Sample(answers.select("customer_id", x=sign.otherwise(0.0), y=1.0), "answered", note=note)
+    return Sample(answers.select("customer_id", x=sign.otherwise(0.0), y=1.0), "answered", note=note, amounts=True)
 
 
 def csat(of: Period) -> Sample:
@@ -58,6 +60,7 @@ def support_in_time(of: Period) -> Sample:
     if closed.is_empty():
         raise Missing(f"the log has no event of type {_or(events.ticket_closed)}",
                       "map when tickets are closed; kpis.events.ticket_closed names the type")  # fmt: skip
+    of.needs(events.ticket_closed, end - of.length * DAY)
     met = opened.sort("time").join_asof(closed.sort("time"), on="time", by="customer_id", strategy="forward",
                                         check_sortedness=False)  # fmt: skip
     soon = ((pl.col("closed") - pl.col("time")).dt.total_seconds() <= days * 86_400).fill_null(False)
@@ -72,14 +75,15 @@ def support_cost(of: Period) -> Sample:
     return Sample(frame, "opened a ticket", a=cost)
 
 
-def _tickets(of: Period, end: object) -> pl.DataFrame:
+def _tickets(of: Period, end: dt.date) -> pl.DataFrame:
     """Tickets opened in the period's length of days before ``end``."""
     kinds = of.settings.kpis.events.ticket_opened
     found = of.of_kind(kinds)
     if found.is_empty():
         raise Missing(f"the log has no event of type {_or(kinds)}",
                       "map a source of tickets; kpis.events.ticket_opened names its type")  # fmt: skip
-    own = found.filter(within(end - of.length * DAY, end))  # type: ignore[operator, arg-type]
+    of.needs(kinds, end - of.length * DAY)
+    own = found.filter(within(end - of.length * DAY, end))
     if own.is_empty():
         raise Missing("no ticket was opened in the period", "nothing to give: a fact of the log")
     return own.select("customer_id", "time")

@@ -48,7 +48,9 @@ def follow(entries: Sequence[Entry], horizon_days: int, limits: Limits, false_al
         if began is None or fresh or (raised is None and (entry.cutoff - began).days >= YEAR_DAYS):
             running, began, raised = [], entry.cutoff, None
         won = factors(entry.seen, limits)
-        running = [logs + won for logs in [*running, np.zeros((len(bets()), WIDTH))]]
+        # an alarm may stand for longer than its year: then all shares have begun already
+        begins = [np.zeros((len(bets()), WIDTH))] if len(running) < windows else []
+        running = [logs + won for logs in [*running, *begins]]
         own = _together(running, windows)
         if raised is None and own.sum() >= limit:
             raised = {"cutoff": told["cutoff"], "model_version": entry.version, "why": _why(own)}

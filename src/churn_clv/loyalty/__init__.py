@@ -56,7 +56,7 @@ def run(
     say("the index")
     sift = forgotten.without(settings)
     everyone = sift(known(log, definitions, weights, log.ends)) if weights else None
-    events = dated(sift(log.frame), log.ends)
+    events = dated(sift(timeline.seen_before(log.frame, log.ends).collect()), log.ends)
     frame = _people(everyone, weights, points(events, own), scores)
     say("surveys, cases and detractors")
     care = _care(events, settings, definitions, frame, scores)
@@ -76,7 +76,7 @@ def run(
         "levels": _levels(frame, own),
         "programme": programme(settings, log),
         "waiting": _by_reason(care),
-        "value_of": "clv" if scores is not None and _clv(scores) else "margin",
+        "value_of": "clv" if scores is not None and _clv(scores) in frame.columns else "margin",
         "notes": _notes(own, set(kinds)),
         "customers": care.to_dicts(),
     }  # fmt: skip

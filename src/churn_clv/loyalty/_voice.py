@@ -26,11 +26,11 @@ def dated(frame: pl.DataFrame, ends: dt.date) -> pl.DataFrame:
 
 
 def latest(events: pl.DataFrame, kind: str, within_days: int) -> pl.DataFrame:
-    """Each customer's latest value of a type of event: ``customer_id``, ``number``, ``age``; of one day the largest."""
+    """Each customer's latest value of a type of event: ``customer_id``, ``number``, ``age``; at one time the most."""
     own = events.filter(
         (pl.col("event_type") == kind) & pl.col("number").is_not_null() & (pl.col("age") <= within_days)
     )
-    return own.sort("age", "number", descending=[False, True]).group_by("customer_id", maintain_order=True).first()
+    return own.sort("time", "number", descending=True).group_by("customer_id", maintain_order=True).first()
 
 
 def survey(events: pl.DataFrame, kind: str, terms: Survey, within_days: int) -> dict[str, Any] | None:
@@ -49,13 +49,20 @@ def survey(events: pl.DataFrame, kind: str, terms: Survey, within_days: int) -> 
 
 
 def waiting(events: pl.DataFrame, name: str, case: Case, settings: Loyalty) -> pl.DataFrame:
-    """Customers whose oldest case without an end is ``after_days`` old or older, first come first served (WAITING)."""
+    """Customers whose oldest case without an end is ``after_days`` old or older, first come first served (WAITING).
+
+    An end that finds no case open (a second answer, the end of one of before the log) ends none that comes later.
+    """
     opens, ends = (pl.col("event_type").is_in(list(kinds)) for kinds in (case.opens, case.ends))
-    held = events.group_by("customer_id").agg(
-        ages=pl.col("age").filter(opens).sort(descending=True), ended=ends.sum().cast(pl.Int64)
+    moves = events.select("customer_id", "time", "age", step=opens.cast(pl.Int64) - ends.cast(pl.Int64))
+    moves = moves.filter(pl.col("step") != 0).sort("customer_id", "time", "step", descending=[False, False, True])
+    balance = pl.col("step").cum_sum()
+    held = moves.group_by("customer_id", maintain_order=True).agg(
+        ages=pl.col("age").filter(pl.col("step") > 0),
+        still=balance.last() - pl.min_horizontal(balance.min(), pl.lit(0, pl.Int64)),
     )
     near = pl.element().filter(pl.element() <= settings.case_days)
-    oldest = held.with_columns(days=pl.col("ages").list.slice(pl.col("ended")).list.eval(near).list.first())
+    oldest = held.with_columns(days=pl.col("ages").list.tail(pl.col("still")).list.eval(near).list.first())
     return _rows(oldest.filter(pl.col("days") >= settings.after_days), f"{name} without an answer")
 
 

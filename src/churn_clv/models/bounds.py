@@ -29,9 +29,9 @@ class Bounds:
         label = np.array(strata, dtype=np.str_)
         low, high = np.full(len(expected), np.nan), np.full(len(expected), np.nan)
         for name in (*ORDERS, *(s for s in self.strata if s not in ORDERS)):
-            own = self.strata.get(name, self.pooled)
-            if own is not None:
-                ends, here = own.apply(expected), label == name
+            own, here = self.strata.get(name, self.pooled), label == name
+            if own is not None and here.any():
+                ends = own.apply(expected)
                 low, high = np.where(here, ends[0], low), np.where(here, ends[1], high)
         return low, high
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from churn_clv import config
 from churn_clv.errors import UserError, nearest
-from churn_clv.models.predict import Floats, Kind, raw_margin, sigmoid
+from churn_clv.models.predict import THREADS, Floats, Kind, raw_margin, sigmoid
 
 OBJECTIVE: dict[Kind, dict[str, Any]] = {
     "hazard": {"objective": "binary"},
@@ -24,6 +24,8 @@ TREE_SHARES = (0.1, 0.15, 0.2, 0.27, 0.35, 0.45, 0.55, 0.7, 0.85, 1.0)
 # A shift seen at the validation origins is believed as if so many other independent origins had shown none.
 PRIOR_ORIGINS = 4.0
 LEVEL_ORIGINS = 3
+# Rows at a time: what each tree gives each of them is in memory at once.
+AT_ONCE = 4096
 
 
 def parameters(
@@ -39,7 +41,7 @@ def parameters(
     if settings.families is not None:
         own["interaction_constraints"] = [_allowed(settings.families, columns, family_of or {})]
     tweedie = {"tweedie_variance_power": settings.tweedie_variance_power} if kind == "amount" else {}
-    fixed = {"seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True, "verbosity": -1}
+    fixed = {"seed": seed, "num_threads": threads, "deterministic": True, "force_col_wise": True, "verbosity": -1}
     return {**OBJECTIVE[kind], **own, **tweedie, **fixed}
 
 
@@ -70,12 +72,49 @@ def booster(
     ``values`` (rows, columns), ``label`` (rows,): 0/1 for a hazard or an event, else 0 or more. Its first k trees are
     those of a booster of k trees, so that one fit serves all numbers of trees.
     """
-    data = lgb.Dataset(
-        values, label=label, feature_name=list(columns), params={"verbosity": -1, "feature_pre_filter": False}
-    )
-    asked = parameters(kind, settings, seed, threads, columns, family_of)
-    fitted = lgb.train(asked, data, num_boost_round=trees)
+    data = binned(values, label, columns, seed, threads)
+    return learnt(data, label, columns, kind, trees, settings, seed, threads, family_of)
+
+
+def binned(values: Floats, label: Floats, columns: Sequence[str], seed: int, threads: int) -> lgb.Dataset:
+    """The rows in LightGBM's bins: the same for every label and all settings of a booster.
+
+    ``seed`` draws the rows that bins are made from where there are more than LightGBM looks at.
+    """
+    own = {"verbosity": -1, "feature_pre_filter": False, "seed": seed, "num_threads": threads}
+    return lgb.Dataset(values, label=label, feature_name=list(columns), params=own).construct()
+
+
+def learnt(
+    data: lgb.Dataset, label: Floats, columns: Sequence[str], kind: Kind, trees: int, settings: config.Booster,
+    seed: int, threads: int, family_of: Mapping[str, str] | None = None,
+) -> lgb.Booster:  # fmt: skip
+    """``booster`` of rows that are binned already, with the same seed; several may learn from them, one by one."""
+    data.set_label(label)
+    fitted = lgb.train(parameters(kind, settings, seed, threads, columns, family_of), data, num_boost_round=trees)
     return lgb.Booster(model_str=fitted.model_to_string())
+
+
+def staged_margins(booster: lgb.Booster, values: Floats, stages: Sequence[int]) -> Floats:
+    """The raw scores of the first k trees for each k of ``stages``, rising; (stages, rows).
+
+    Each is ``raw_margin``'s to the bit, but a row walks through every tree once and not once for each stage: LightGBM
+    says which leaves it falls into, and what they give is added tree after tree, as LightGBM adds it.
+    """
+    out = np.empty((len(stages), len(values)))
+    trees, places = stages[-1], np.array(stages) - 1
+    for start in range(0, len(values), AT_ONCE):
+        rows = values[start : start + AT_ONCE]
+        leaves = np.asarray(
+            booster.predict(rows, pred_leaf=True, num_threads=THREADS, num_iteration=trees), dtype=np.intp
+        )
+        leaves = leaves.reshape(len(rows), trees)
+        given = np.empty_like(leaves, dtype=np.float64)
+        for tree, most in enumerate(leaves.max(axis=0)):
+            worth = np.array([booster.get_leaf_output(tree, leaf) for leaf in range(most + 1)])
+            given[:, tree] = worth[leaves[:, tree]]
+        out[:, start : start + AT_ONCE] = np.cumsum(given, axis=1)[:, places].T
+    return out
 
 
 def money_scale(label: Floats) -> float:

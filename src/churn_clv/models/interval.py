@@ -40,11 +40,13 @@ class Interval:
 
     def apply(self, expected: Array) -> tuple[Array, Array]:
         """Low and high money of shape (n,) for expected spend (n,), at least 0; NaN where that is NaN."""
-        return np.minimum(self._end(expected, self.low), expected), np.maximum(self._end(expected, self.high), expected)
-
-    def _end(self, expected: Array, money: tuple[float, ...]) -> Array:
-        inside = monotone.interpolate(expected, (0.0, *self.knots), (0.0, *money))
-        return np.where(expected > self.knots[-1], expected * (money[-1] / self.knots[-1]), inside)
+        left, share = monotone.stand(expected, (0.0, *self.knots))
+        beyond, last = expected > self.knots[-1], self.knots[-1]
+        low, high = (
+            np.where(beyond, expected * (money[-1] / last), monotone.along(left, share, (0.0, *money)))
+            for money in (self.low, self.high)
+        )
+        return np.minimum(low, expected), np.maximum(high, expected)
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,10 @@ class ByOrders:
         low, high = self.pooled.apply(expected)
         label = np.array(stratum(orders), dtype=np.str_)
         for name, own in self.strata.items():
-            ends, here = own.apply(expected), label == name
-            low, high = np.where(here, ends[0], low), np.where(here, ends[1], high)
+            here = label == name
+            if here.any():
+                ends = own.apply(expected)
+                low, high = np.where(here, ends[0], low), np.where(here, ends[1], high)
         return low, high
 
 

@@ -7,6 +7,7 @@ agree to the bit (contract K2).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +59,31 @@ def interpolate(x: Array, knots: tuple[float, ...], values: tuple[float, ...]) -
     """
     if len(knots) == 1:
         return np.where(np.isnan(x), np.nan, values[0])
-    at, height = np.array(knots), np.array(values)
-    left = np.clip(np.searchsorted(at, x, side="right") - 1, 0, len(knots) - 2)
+    return along(*stand(x, knots), values)
+
+
+def stand(x: Array, knots: tuple[float, ...]) -> tuple[Index, Array]:
+    """Between which two of the ``knots`` (the lower one's place) and how far from it values stand; (n,) each.
+
+    For several curves over the same knots, two at least.
+    """
+    at = _array(knots)
+    # minimum and maximum are np.clip to the bit, at a third of its price for few rows
+    left = np.minimum(np.maximum(np.searchsorted(at, x, side="right") - 1, 0), len(knots) - 2)
+    low = at[left]
+    return left, (x - low) / (at[left + 1] - low)
+
+
+def along(left: Index, share: Array, values: tuple[float, ...]) -> Array:
+    """The heights of a curve's ``values`` where rows stand, as ``stand`` has them; (n,)."""
+    height = _array(values)
     start, stop = height[left], height[left + 1]
-    share = (x - at[left]) / (at[left + 1] - at[left])
-    return np.asarray(np.clip(start + share * (stop - start), start, stop), dtype=np.float64)
+    return np.asarray(np.minimum(np.maximum(start + share * (stop - start), start), stop), dtype=np.float64)
+
+
+@lru_cache(maxsize=512)
+def _array(numbers: tuple[float, ...]) -> Array:
+    """A bundle's knots as an array that nobody may change."""
+    found = np.array(numbers, dtype=np.float64)
+    found.flags.writeable = False
+    return found

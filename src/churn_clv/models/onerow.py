@@ -11,6 +11,7 @@ import ctypes
 import threading
 import weakref
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
@@ -31,13 +32,20 @@ INIT, PREDICT, FREE = (
 
 @dataclass(frozen=True, eq=False)
 class _Kept:
-    """A prepared predictor: its handle, how many columns and iterations it was made for, and room for the answer."""
+    """A prepared predictor: its handle, how many columns and iterations it was made for, and room for the answer.
+
+    ``places`` are the addresses of the room for the answer and for its length: to ask for them costs as much as trees.
+    """
 
     handle: ctypes.c_void_p
     columns: int
     iterations: int
-    out: Floats
+    out: ctypes.c_double = field(default_factory=ctypes.c_double)
     length: ctypes.c_int64 = field(default_factory=ctypes.c_int64)
+
+    @cached_property
+    def places(self) -> tuple[int, int]:
+        return ctypes.addressof(self.length), ctypes.addressof(self.out)
 
 
 def _library() -> Any:
@@ -84,12 +92,11 @@ def margins(booster: lgb.Booster, values: Floats) -> Floats | None:
             if kept is None:
                 return None
         found, start, step = np.empty(rows), values.__array_interface__["data"][0], columns * 8
-        predict, out, length = getattr(_lib, PREDICT), kept.out, ctypes.addressof(kept.length)
-        where = out.__array_interface__["data"][0]
+        predict, out, (length, where) = getattr(_lib, PREDICT), kept.out, kept.places
         for row in range(rows):
             if predict(kept.handle, start + row * step, length, where):
                 return None
-            found[row] = out[0]
+            found[row] = out.value
     return found
 
 
@@ -101,7 +108,7 @@ def _prepare(booster: lgb.Booster, columns: int) -> _Kept | None:
     asked = (booster._handle, RAW_SCORE, 0, -1, FLOAT64, columns, b"num_threads=1", ctypes.byref(handle))
     if getattr(_lib, INIT)(*asked):
         return None
-    kept = _Kept(handle, columns, booster.current_iteration(), np.empty(1))
+    kept = _Kept(handle, columns, booster.current_iteration())
     _kept[booster] = kept
     weakref.finalize(kept, getattr(_lib, FREE), handle.value)
     return kept

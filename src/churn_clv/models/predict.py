@@ -28,6 +28,9 @@ PART = "horizon_part"
 # Nobody is certain to stay or to leave; logits and logarithms stay finite.
 CERTAIN = 1e-9
 SPEND_IF_ACTIVE = "spend_if_active"
+# Of LightGBM, at every question the same: it keeps one number of threads for the whole process, and of two questions at
+# once (``ahead``) with different numbers one may run a thread more than it has made room for: a segfault [seen].
+THREADS = 1
 # Up to so many rows go through the trees one by one: a call made for many costs as much as some 8 rows [measured].
 FEW_ROWS = 8
 # The targets whose heads make expected spend.
@@ -141,8 +144,7 @@ def raw_margin(booster: lgb.Booster, values: Floats, trees: int | None = None) -
     if values.shape[0] <= FEW_ROWS and trees is None and (few := onerow.margins(booster, values)) is not None:
         return few
     # LightGBM ignores column names here: the caller hands the columns in the bundle's order.
-    threads = 1 if values.shape[0] < 2000 else 2
-    raw = booster.predict(values, raw_score=True, num_threads=threads, num_iteration=trees or -1)
+    raw = booster.predict(values, raw_score=True, num_threads=THREADS, num_iteration=trees or -1)
     return np.ascontiguousarray(raw, dtype=np.float64)
 
 
@@ -170,8 +172,7 @@ def raw_contributions(booster: lgb.Booster, values: Floats) -> tuple[Floats, flo
     """
     if values.shape[0] == 0:
         return np.empty((values.shape[1], 0)), 0.0
-    threads = 1 if values.shape[0] < 2000 else 2
-    found = np.asarray(booster.predict(values, pred_contrib=True, num_threads=threads), dtype=np.float64)
+    found = np.asarray(booster.predict(values, pred_contrib=True, num_threads=THREADS), dtype=np.float64)
     return np.ascontiguousarray(found[:, :-1].T), float(found[0, -1])
 
 

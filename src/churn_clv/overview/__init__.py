@@ -6,6 +6,6 @@ from churn_clv.overview._customer import customer
 from churn_clv.overview._document import SECTIONS, run
 from churn_clv.overview._drivers import in_money
 from churn_clv.overview._realised import realised, tenths
-from churn_clv.overview._tables import tables
+from churn_clv.overview._tables import is_table, tables
 
-__all__ = ["SECTIONS", "customer", "in_money", "realised", "run", "tables", "tenths"]
+__all__ = ["SECTIONS", "customer", "in_money", "is_table", "realised", "run", "tables", "tenths"]

@@ -21,6 +21,7 @@ from churn_clv import (
     timeline,
 )
 from churn_clv.errors import UserError
+from churn_clv.log_parts import Extent
 
 REASONS, MOST_STEPS, MOST_TASTES, MOST_TOUCHES = 5, 40, 5, 1_000
 TASTES = ("category", "product_id", "channel")
@@ -34,8 +35,12 @@ def customer(
     settings: config.Config, own: bundle.Bundle, log: events.Log, who: str, cutoff: dt.date | None = None,
     book: playbook.Actions | None = None, language: str = explain.DEFAULT,
 ) -> dict[str, Any]:  # fmt: skip
-    """The document of one customer as of the cutoff (default: the log's end). UserError for one who is not known."""
+    """The document of one customer as of the cutoff (default: the log's end).
+
+    UserError for one who is not known, a cutoff outside the log, or a log that is read otherwise than the model's.
+    """
     cutoff = cutoff or log.ends
+    scoring.check(own, Extent(log.rules, log.starts, log.ends, log.frame.height, log.fingerprint), cutoff)
     found = forgotten.without(settings)(log.frame.filter(pl.col("customer_id") == who))
     past = timeline.seen_before(found, cutoff).collect()
     if past.is_empty():
@@ -45,19 +50,20 @@ def customer(
     scores = own.score_log(past, cutoff)
     row = scores.row(0, named=True)
     days = timeline.money_days(past, cutoff).sort("day").collect()
+    months = own.config.clv.months[-1]
     document = {
         "customer_id": who, "dataset": settings.dataset, "cutoff": cutoff, "currency": own.currency,
-        "horizon_days": own.horizon_days, "months": settings.clv.months[-1], "model_version": own.version,
+        "horizon_days": own.horizon_days, "months": months, "model_version": own.version,
         "in_sample": bool(cutoff < own.trained_through),
         "scores": {name: row[name] for name in SCORES if name in row},
-        "clv": row.get(f"clv_{settings.clv.months[-1]}m"),
+        "clv": row.get(f"clv_{months}m"),
         "segments": {name: row[name] for name in segments.COLUMNS if name in row},
         "profile": _profile(past, days, cutoff, 10**log.rules.minor_units, log),
         "attributes": _attributes(log, who, cutoff), "steps": _steps(past, 10**log.rules.minor_units),
         "touches": _touches(past),
         "orders": [{"day": day, "net": net / 10**log.rules.minor_units}
                    for day, net in days.filter("stands").select("day", "net").rows()],
-        "tastes": _tastes(past), "scores_over_time": _over_time(settings, who, scores, cutoff),
+        "tastes": _tastes(past), "scores_over_time": _over_time(settings, own.horizon_days, who, scores),
         "reasons": _reasons(own, past, row, who, cutoff, language),
         "action": _action(settings, book, scores), "next_items": _next(alone, log, settings, cutoff, who),
     }  # fmt: skip
@@ -120,12 +126,13 @@ def _tastes(past: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
     return {name: rows for name, rows in out.items() if rows}
 
 
-def _over_time(settings: config.Config, who: str, scores: pl.DataFrame, cutoff: dt.date) -> list[dict[str, Any]]:
-    """What stored scorings said, oldest first, and what is said now; of a cutoff the newest."""
+def _over_time(settings: config.Config, horizon_days: int, who: str, scores: pl.DataFrame) -> list[dict[str, Any]]:
+    """What stored scorings of this horizon said, oldest first, and what is said now; of a cutoff the newest."""
     told: dict[str, dict[str, Any]] = {}
+    cutoff: dt.date = scores["cutoff"][0]
     columns = ["churn_probability", "expected_spend"]
     for one in scoring.scorings(scoring.scores_folder(settings)):
-        if one.cutoff >= cutoff:
+        if one.cutoff >= cutoff or one.manifest["horizon_days"] != horizon_days:
             continue
         rows = pl.scan_parquet(scoring.parts_of(one.folder)).filter(pl.col("customer_id") == who).select(columns)
         told |= {one.cutoff.isoformat(): row for row in rows.collect().to_dicts()}

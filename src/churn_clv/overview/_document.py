@@ -52,6 +52,8 @@ def run(
     ``churn-clv measure`` wrote. Raises UserError for dates that do not fit the log.
     """
     cutoff, book = cutoff or log.ends, book or _own(settings)
+    # CLV is of the months that the model was made for, whatever the config says by now.
+    settings = settings.model_copy(update={"clv": own.config.clv})
     window = settings.kpis.window_days or settings.timeline.horizon_days
     against = against or cutoff - dt.timedelta(days=window)
     check(log, cutoff, against)
@@ -75,7 +77,7 @@ def run(
     }  # fmt: skip
     say("explaining")
     made["drivers"] = _try(lambda: drivers(own, known, scores, settings.value.margin_share))
-    made["realised"] = realised(settings, log, own.horizon_days)
+    made["realised"] = realised(settings, known, own.horizon_days)
     made["reliability"] = of_judged(own, judged, scores)
     say("planning")
     made["plan"] = _try(lambda: _plan(settings, book, known, scores, shipped=shipped))

@@ -8,8 +8,20 @@ from typing import Any
 import polars as pl
 
 from churn_clv import cohorts
+from churn_clv.segments import SEGMENTATIONS
 
 Document = Mapping[str, Any]
+
+
+NAMES = (
+    "kpis", "balance", "transitions", "steps", "drivers", "realised", "test_tenths", "plan_actions", "plan_curve",
+    "affinity", "watch", "cohorts_retention", "cohorts_revenue",
+)  # fmt: skip
+
+
+def is_table(name: str) -> bool:
+    """Whether a report may have a table of this name."""
+    return name in NAMES or (name.partition("_")[2] in SEGMENTATIONS and name.startswith(("segments_", "migration_")))
 
 
 def tables(document: Document) -> dict[str, pl.DataFrame]:

@@ -8,4 +8,9 @@ NARROW = 5.4
 
 def words(name: str) -> str:
     """A name as people write it."""
-    return name.replace("_", " ")
+    return plain(name.replace("_", " "))
+
+
+def plain(text: str) -> str:
+    """Text of the data or the config as it stands: between two dollar signs matplotlib would read mathematics."""
+    return text.replace("$", r"\$")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from churn_clv.figures import BLUE, GREY, INK, ORANGE, _figure, _title
-from churn_clv.overview_figure._sizes import NARROW, words
+from churn_clv.overview_figure._sizes import NARROW, plain, words
 
 Document = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
@@ -255,4 +255,4 @@ def affinity(found: Document) -> Figure:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 28 else name[:27] + "\N{HORIZONTAL ELLIPSIS}"
+    return plain(name if len(name) <= 28 else name[:27] + "\N{HORIZONTAL ELLIPSIS}")

@@ -16,6 +16,8 @@ from churn_clv.errors import UserError, nearest
 SHIPPED = "actions.yaml"
 # What an overlay replaces whole instead of key by key.
 WHOLE = ("save_rate", "take_rate", "driven_away", "eligible", "when")
+# Whose keys are the user's names: null takes one out.
+NAMED = ("actions", "playbook", "channels")
 Scalar = str | int | float | bool
 Words = tuple[str, ...]
 Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -222,15 +224,15 @@ def actions_of(values: dict[str, Any], where: str = "actions") -> Actions:
         raise UserError(f"{where}: {len(lines)} setting(s) refused.\n  " + "\n  ".join(lines)) from None
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """Key by key; null takes out an action, a rule or a channel of the user's own naming."""
+def _merge(base: dict[str, Any], over: dict[str, Any], within: str = "") -> dict[str, Any]:
+    """Key by key; null takes out what is named by the user: an action, a rule, a channel's limit."""
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)
-        if value is None and depth == 1 and isinstance(old, dict) and ("channel" in old or "actions" in old):
+        if value is None and within in NAMED and key in out:
             out.pop(key)
         elif isinstance(old, dict) and isinstance(value, dict) and key not in WHOLE:
-            out[key] = _merge(old, value, depth + 1)
+            out[key] = _merge(old, value, f"{within}.{key}" if within else key)
         elif not (isinstance(old, dict) and value is None):
             out[key] = value
     return out

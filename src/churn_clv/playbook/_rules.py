@@ -78,7 +78,7 @@ def _one(test: Criterion, scores: pl.DataFrame) -> pl.Expr:
     column, dtype = pl.col(test.column), scores.schema[test.column]
     for values, wanted in ((test.is_in, True), (test.is_not_in, False)):
         if values is not None:
-            return column.cast(pl.String).is_in([_text(v) for v in values]) == wanted
+            return _among(column, dtype, values) == wanted
     if not dtype.is_numeric():
         raise UserError(f"'{test.column}' is {dtype}: at_least, below and top_share need a number. Use is_in.")
     if test.at_least is not None:
@@ -87,6 +87,19 @@ def _one(test: Criterion, scores: pl.DataFrame) -> pl.Expr:
         return column < test.below
     # ties at the cut are all in
     return column.rank("min", descending=True) <= pl.lit(test.top_share) * column.count()
+
+
+def _among(column: pl.Expr, dtype: pl.DataType, values: Sequence[object]) -> pl.Expr:
+    """Numbers are compared as numbers: as text 1 would not be 1.0, and is_not_in would let everybody in."""
+    if not dtype.is_numeric():
+        return column.cast(pl.String).is_in([_text(v) for v in values])
+    found = []
+    for value in values:
+        try:
+            found.append(float(str(value)))
+        except ValueError:
+            continue  # no number is that word
+    return column.cast(pl.Float64).is_in(found)
 
 
 def _text(value: object) -> str:

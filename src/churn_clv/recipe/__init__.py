@@ -19,11 +19,25 @@ import lightgbm as lgb
 from churn_clv.models import btyd
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.models.priced import Priced
+from churn_clv.recipe._beforehand import Wish, for_choice, for_heads, grouped, learn
 from churn_clv.recipe._choice import Choice, choose
 from churn_clv.recipe._workshop import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
 
-__all__ = ["Choice", "Lesson", "Say", "Workshop", "choose", "cut", "heads"]
+__all__ = [
+    "Choice",
+    "Lesson",
+    "Say",
+    "Wish",
+    "Workshop",
+    "choose",
+    "cut",
+    "for_choice",
+    "for_heads",
+    "grouped",
+    "heads",
+    "learn",
+]
 
 
 def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = lambda _: None) -> tuple[Head, ...]:

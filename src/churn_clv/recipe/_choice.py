@@ -86,9 +86,9 @@ def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats, origin: Rows) ->
     """
     own, best = shop.settings.models.churn, []
     for fresh in (False, True) if len(plan.edges) > 1 else (False,):
-        lessons, found = [Lesson(plan, o, fresh) for o in plan.origins], []
-        for trees in fit.tree_counts(own):
-            risk = np.concatenate([shop.risk(lesson, own.max_rounds, trees) for lesson in lessons])
+        stages, found = fit.tree_counts(own), []
+        risks = [shop.risks(Lesson(plan, o, fresh), own.max_rounds, stages) for o in plan.origins]
+        for trees, risk in zip(stages, np.concatenate(risks, axis=1), strict=True):
             loss = metrics.log_losses(churned, risk)
             found.append((float(loss.mean()), trees, risk, [loss[origin == o].mean() for o in np.unique(origin)]))
         best.append(min(found, key=lambda c: c[0]))
@@ -144,11 +144,11 @@ def _choose_amount(shop: Workshop, plan: Plan, risk: Floats, spend: Floats) -> t
 
     lessons, trees, money = [Lesson(plan, o) for o in plan.origins], {}, {}
     for name, factor in (("spend", np.ones_like(risk)), (SPEND_IF_ACTIVE, 1 - risk)):
-        active_only = name == SPEND_IF_ACTIVE
-        stages = {n: loss(factor * _pooled_amount(shop, lessons, n, active_only, False))
-                  for n in fit.tree_counts(shop.settings.models.spend)}  # fmt: skip
-        trees[name] = min(stages, key=lambda n: stages[n])
-        money[name] = factor * _pooled_amount(shop, lessons, trees[name], active_only, True)
+        active_only, stages = name == SPEND_IF_ACTIVE, fit.tree_counts(shop.settings.models.spend)
+        tried = np.concatenate([_amounts(shop, lesson, stages, active_only) for lesson in lessons], axis=1)
+        losses = {n: loss(factor * found) for n, found in zip(stages, tried, strict=True)}
+        trees[name] = min(losses, key=lambda n: losses[n])
+        money[name] = factor * np.concatenate([_balanced(shop, o, trees[name], active_only) for o in lessons])
     mixed = {s: (1 - s) * money["spend"] + s * money[SPEND_IF_ACTIVE] for s in TWO_PART_SHARES}
     share = min(mixed, key=lambda s: loss(mixed[s]))
     return trees, share, mixed[share]
@@ -184,11 +184,13 @@ def _choose_priced(
     return share, (1 - share) * money + share * other
 
 
-def _pooled_amount(shop: Workshop, lessons: Sequence[Lesson], trees: int, active_only: bool, balanced: bool) -> Floats:
-    """Expected spend of the origins' rows; ``balanced``: with the total right on what was learnt from (slower)."""
-    out, most = [], shop.settings.models.spend.max_rounds
-    for lesson in lessons:
-        booster, scale = shop.amount(lesson, most, active_only)
-        level = shop.balanced(lesson, trees, active_only)[2] if balanced else 0.0
-        out.append(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([lesson.when])], trees)))
-    return np.concatenate(out)
+def _amounts(shop: Workshop, lesson: Lesson, stages: Sequence[int], active_only: bool) -> Floats:
+    """Expected spend of the origin's rows at each number of trees; (stages, rows)."""
+    booster, scale = shop.amount(lesson, shop.settings.models.spend.max_rounds, active_only)
+    return np.asarray(scale * np.exp(fit.staged_margins(booster, shop.values[shop.rows([lesson.when])], stages)))
+
+
+def _balanced(shop: Workshop, lesson: Lesson, trees: int, active_only: bool) -> Floats:
+    """The same at one number of trees, with the total right on what was learnt from (slower); (rows,)."""
+    booster, scale, level = shop.balanced(lesson, trees, active_only)
+    return np.asarray(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([lesson.when])], trees)))

@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import lightgbm as lgb
 import numpy as np
@@ -18,7 +18,7 @@ from churn_clv.events import Log
 from churn_clv.models import btyd, fit
 from churn_clv.models.baseline import fit_linear
 from churn_clv.models.linear import Linear
-from churn_clv.models.predict import PART, Floats, Kind, averaged, part_margins, raw_margin, sigmoid, survival
+from churn_clv.models.predict import PART, Floats, Kind, averaged, by_part, sigmoid, survival
 from churn_clv.models.priced import OrderValue
 from churn_clv.models.renewal import COUNT
 from churn_clv.timeline import Definitions, Plan
@@ -26,6 +26,9 @@ from churn_clv.timeline import Definitions, Plan
 Say = Callable[[str], None]
 ORDERS = config.Target(events=config.Predicate(is_in=("purchase",)), measure="count")
 Rows = np.ndarray[Any, np.dtype[np.intp]]
+# The boosters of a lesson: of the horizon's parts, of the whole of it, of everyone's spend, of the active ones' spend.
+What = Literal["hazard", "whole", "amount", "active"]
+MONEY: tuple[What, ...] = ("amount", "active")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Workshop:
         self._labelled: dict[dt.date | None, pl.DataFrame] = {}
         self._boosters: dict[tuple[Any, ...], lgb.Booster] = {}
         self._scales: dict[tuple[Any, ...], float] = {}
+        self._levels: dict[tuple[Any, ...], float] = {}
         self._renewals: dict[dt.date, btyd.Fit | None] = {}
         self._values: dict[dt.date, OrderValue | None] = {}
         self._linears: dict[tuple[Any, ...], Linear] = {}
@@ -92,7 +96,7 @@ class Workshop:
     def under(self, settings: config.Config) -> Workshop:
         """The same snapshots and labels, to learn under other ``models``; what learns without boosters is shared."""
         other = copy.copy(self)
-        other.settings, other._boosters, other._scales = settings, {}, {}
+        other.settings, other._boosters, other._scales, other._levels = settings, {}, {}, {}
         return other
 
     # --- rows and labels ------------------------------------------------------------------------
@@ -141,62 +145,96 @@ class Workshop:
     # --- boosters -------------------------------------------------------------------------------
     def hazard(self, lesson: Lesson, trees: int) -> lgb.Booster:
         """A booster of a purchase in each part of the horizon after none before."""
-        edges = lesson.plan.edges
-        cutoffs = [lesson.cutoffs(edge) for edge in edges]
-        key = ("hazard", *cutoffs, self._version(lesson))
-        if (booster := self._kept(key, trees)) is not None:
-            return booster
-        stacked, bought, before = [], [], np.zeros(len(self.values))
-        for part, edge in enumerate(edges):
-            silent = self.label("churned", edge, lesson.known_by)
-            rows = self.learning(cutoffs[part])
-            rows = rows[before[rows] == (1.0 if part else 0.0)]
-            stacked.append(np.column_stack([self.values[rows], np.full(len(rows), float(part))]))
-            bought.append(1.0 - silent[rows])
-            before = silent
-        values, label = np.vstack(stacked), np.concatenate(bought)
-        return self._keep(key, values, label, "hazard", trees, (*self.columns, PART))
+        return self._learnt("hazard", lesson, trees)
 
     def whole(self, lesson: Lesson, trees: int) -> lgb.Booster:
         """A booster of no purchase in the whole horizon."""
-        cutoffs = lesson.cutoffs()
-        key = ("whole", cutoffs, self._version(lesson))
-        if (booster := self._kept(key, trees)) is not None:
-            return booster
-        rows = self.learning(cutoffs)
-        label = self.label("churned", lesson.plan.horizon_days, lesson.known_by)[rows]
-        return self._keep(key, self.values[rows], label, "hazard", trees, self.columns)
+        return self._learnt("whole", lesson, trees)
 
-    def risk(self, lesson: Lesson, most: int, trees: int) -> Floats:
-        """P(no purchase in the horizon) of the customers at ``lesson.when``: the mean of both boosters; (rows,).
+    def risks(self, lesson: Lesson, most: int, stages: Sequence[int]) -> Floats:
+        """P(no purchase in the horizon) of the customers at ``lesson.when``: the mean of both boosters.
 
-        Of boosters of ``most`` trees the first ``trees`` are asked.
+        Of boosters of ``most`` trees the first k are asked, for each k of ``stages``, rising; (stages, rows).
         """
-        values = self.values[self.rows([lesson.when])]
-        parts = part_margins(self.hazard(lesson, most), values, len(lesson.plan.edges), trees)
-        return averaged(survival(parts)[-1], raw_margin(self.whole(lesson, most), values, trees))
+        values, parts = self.values[self.rows([lesson.when])], len(lesson.plan.edges)
+        margins = fit.staged_margins(self.hazard(lesson, most), by_part(values, parts), stages)
+        whole = fit.staged_margins(self.whole(lesson, most), values, stages)
+        return np.stack([averaged(survival(own.reshape(parts, len(values)))[-1], other)
+                         for own, other in zip(margins, whole, strict=True)])  # fmt: skip
 
     def amount(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float]:
         """A booster of spend, of the active only or of all, and its money scale."""
-        key = ("amount", active_only, lesson.cutoffs(), self._version(lesson))
-        booster = self._kept(key, trees)
-        if booster is None:
-            rows, label = self._paying(lesson, active_only)
-            self._scales[key] = scale = fit.money_scale(label)
-            booster = self._keep(key, self.values[rows], label / scale, "amount", trees, self.columns)
-        return booster, self._scales[key]
+        what: What = "active" if active_only else "amount"
+        return self._learnt(what, lesson, trees), self._scales[self._key(what, lesson)]
 
     def balanced(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float, float]:
         """The same with the log factor that brings its training total out right at ``trees`` trees."""
         booster, scale = self.amount(lesson, trees, active_only)
-        rows, label = self._paying(lesson, active_only)
-        return booster, scale, fit.balance(booster, self.values[rows], label / scale, trees)
+        what: What = "active" if active_only else "amount"
+        key = (*self._key(what, lesson), trees)
+        if key not in self._levels:
+            (rows,), label = self._taught(what, lesson)
+            self._levels[key] = fit.balance(booster, self.values[rows], label / scale, trees)
+        return booster, scale, self._levels[key]
 
-    def _paying(self, lesson: Lesson, active_only: bool) -> tuple[Rows, Floats]:
+    def learn(self, what: What, lesson: Lesson, trees: int, binned: lgb.Dataset | None = None) -> lgb.Dataset | None:
+        """Keep a booster of ``trees`` trees or more; the binned rows, for others that learn from them (``rows_of``).
+
+        ``binned`` are those that another gave; None where nothing had to be learnt.
+        """
+        key = self._key(what, lesson)
+        if (found := self._boosters.get(key)) is not None and found.num_trees() >= trees:
+            return binned
+        money, (rows, label), models = what in MONEY, self._taught(what, lesson), self.settings.models
+        columns = (*self.columns, PART) if what == "hazard" else self.columns
+        if money:
+            self._scales[key] = scale = fit.money_scale(label)
+            label = label / scale
+        if binned is None:
+            values = self._stacked(rows) if what == "hazard" else self.values[rows[0]]
+            binned = fit.binned(values, label, columns, self.settings.seed, models.threads)
+        kind: Kind = "amount" if money else "hazard"
+        own = models.spend if money else models.churn
+        self._boosters[key] = fit.learnt(binned, label, columns, kind, trees, own, self.settings.seed, models.threads,
+                                         self.family_of)  # fmt: skip
+        return binned
+
+    def rows_of(self, what: What, lesson: Lesson) -> tuple[Any, ...]:
+        """What is equal where boosters, of this workshop or of those ``under`` other models, learn from equal rows."""
+        return (id(self.values), self.settings.seed, *self._key("whole" if what == "amount" else what, lesson))
+
+    def _learnt(self, what: What, lesson: Lesson, trees: int) -> lgb.Booster:
+        self.learn(what, lesson, trees)
+        return self._boosters[self._key(what, lesson)]
+
+    def _key(self, what: What, lesson: Lesson) -> tuple[Any, ...]:
+        edges = lesson.plan.edges if what == "hazard" else (None,)
+        return (what, *(lesson.cutoffs(edge) for edge in edges), self._version(lesson))
+
+    def _taught(self, what: What, lesson: Lesson) -> tuple[list[Rows], Floats]:
+        """The rows learnt from, of a hazard those of each part of the horizon, and their labels end to end."""
+        if what == "hazard":
+            return self._parts(lesson)
         rows, horizon = self.learning(lesson.cutoffs()), lesson.plan.horizon_days
-        if active_only:
-            rows = rows[self.label("churned", horizon, lesson.known_by)[rows] == 0]
-        return rows, self.label("spend", horizon, lesson.known_by)[rows]
+        churned = self.label("churned", horizon, lesson.known_by)
+        if what == "whole":
+            return [rows], churned[rows]
+        rows = rows[churned[rows] == 0] if what == "active" else rows
+        return [rows], self.label("spend", horizon, lesson.known_by)[rows]
+
+    def _parts(self, lesson: Lesson) -> tuple[list[Rows], Floats]:
+        """Who had bought nothing before each part of the horizon, and whether they bought in it."""
+        learnt, bought, before = [], [], np.zeros(len(self.values))
+        for part, edge in enumerate(lesson.plan.edges):
+            silent = self.label("churned", edge, lesson.known_by)
+            rows = self.learning(lesson.cutoffs(edge))
+            learnt.append(rows[before[rows] == (1.0 if part else 0.0)])
+            bought.append(1.0 - silent[learnt[-1]])
+            before = silent
+        return learnt, np.concatenate(bought)
+
+    def _stacked(self, rows: Sequence[Rows]) -> Floats:
+        return np.vstack([np.column_stack([self.values[r], np.full(len(r), float(p))]) for p, r in enumerate(rows)])
 
     def linear(self, lesson: Lesson) -> Linear:
         """A logistic regression on the whole horizon's labels."""
@@ -249,17 +287,3 @@ class Workshop:
     def _version(self, lesson: Lesson) -> dt.date | None:
         """What tells labels of the same cutoffs apart: as known when, where events become known late."""
         return lesson.known_by if self._late else None
-
-    def _kept(self, key: tuple[Any, ...], trees: int) -> lgb.Booster | None:
-        found = self._boosters.get(key)
-        return found if found is not None and found.num_trees() >= trees else None
-
-    def _keep(
-        self, key: tuple[Any, ...], values: Floats, label: Floats, kind: Kind, trees: int, columns: Sequence[str]
-    ) -> lgb.Booster:
-        settings = self.settings.models
-        own = settings.churn if kind == "hazard" else settings.spend
-        found = fit.booster(values, label, columns, kind, trees, own, self.settings.seed, settings.threads,
-                            self.family_of)  # fmt: skip
-        self._boosters[key] = found
-        return found

@@ -29,6 +29,7 @@ __all__ = [
     "Scoring",
     "aside",
     "changes_folder",
+    "check",
     "checksum",
     "columns",
     "last_before",

@@ -107,7 +107,7 @@ def _cut(
     frame = _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
     if alone or frame["event_id"].count():  # which of two with one id comes first is told by the total order
         frame, _ = events.without_repeats(arrange(frame))
-    last = frame["time"].max()
+    last = events.last_time(frame)
     frame = without(frame)
     for lines in spilled[place]:
         lines.unlink()
@@ -115,7 +115,7 @@ def _cut(
     frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
         path
     )
-    return Piece(path, _sums(frame), frame["customer_id"].n_unique(), frame.height), last  # type: ignore[return-value]
+    return Piece(path, _sums(frame), frame["customer_id"].n_unique(), frame.height), last
 
 
 def _sums(frame: pl.DataFrame) -> tuple[int, int]:

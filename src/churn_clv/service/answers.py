@@ -86,19 +86,21 @@ def _measure(rows: pl.DataFrame, scored: pl.DataFrame, customers: int, bundle: B
     """Tell the numbers of an answer; who has no row is unknown."""
     reasons = scored["reason"].to_list() + ["unknown"] * (customers - scored.height)
     measures.answered(scored["churn_probability"].to_list(), scored["expected_spend"].to_list(), reasons)
-    measures.features({name: rows[name].null_count() for name in bundle.features}, rows.height)
+    nulls = dict(zip(rows.columns, rows.null_count().row(0), strict=True))
+    measures.features({name: nulls[name] for name in bundle.features}, rows.height)
 
 
 def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle) -> list[list[dict[str, Any]] | None]:
     """By customer's position the reasons, as many and in the language that the request asks for, or None."""
     out: list[list[dict[str, Any]] | None] = []
     for h in histories:
-        found: dict[str, list[dict[str, Any]]] = {}
+        if not h.explain:
+            out += [None] * len(h.names)
+            continue
         own = reading.keys(pl.int_range(len(out), len(out) + len(h.names), dtype=pl.UInt32, eager=True))
-        if h.explain:
-            asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
-            found = explain.by_customer(bundle, asked, h.explain, h.language)
-        out += [found.get(key) for key in own] if found else [None] * len(h.names)
+        asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
+        found = explain.by_customer(bundle, asked, h.explain, h.language)
+        out += [found.get(key) for key in own]
     return out
 
 
@@ -109,6 +111,8 @@ def _beside(
     """By customer's position ``segments`` and ``action``; None where they are not asked for or there are none."""
     customers = sum(len(h.names) for h in histories)
     out: Columns = {"segments": [None] * customers, "action": [None] * customers}
+    if not any(h.segments or h.action for h in histories):
+        return out
     wanted = [(h.segments, h.action and actions is not None) for h in histories for _ in h.names]
     places = [reading.position(key) for key in rows["customer_id"].to_list()]
     asked = pl.Series([any(wanted[place]) for place in places], dtype=pl.Boolean)
@@ -179,7 +183,7 @@ def _clean(frame: pl.DataFrame, bundle: Bundle, warnings: _Warnings) -> pl.DataF
         for key, count in frame.filter(again).group_by("customer_id").len().iter_rows():
             warnings.add(key, "duplicate_event_id", count, "Repeats of an event_id were dropped.")
         frame = frame.filter(~again)
-    if {*frame["event_type"].to_list()} <= {*bundle.event_types}:
+    if {*frame["event_type"].unique()} <= {*bundle.event_types}:
         return frame
     known = frame["event_type"].is_in(bundle.event_types)
     strange = frame.filter(~known).group_by("customer_id")

@@ -68,11 +68,18 @@ class _Gated(bentoml.Service[Any]):  # type: ignore[misc]
         return app
 
 
+def freeze() -> None:
+    """Take what lives as long as the process out of garbage collection: full passes stop requests for long."""
+    gc.collect()
+    gc.freeze()
+
+
 _settings = settings.from_environment()
 _host: str | None = None
 _holder = Holder(
     Path(os.environ.get("CHURN_CLV_BUNDLES") or _settings.bundles or "out/bundles").absolute(),
     settings.poll_seconds(_settings),
+    imported=freeze,
 )
 _measures = Measures(_holder)
 _app = create_app(
@@ -100,10 +107,9 @@ class ChurnService:
         logs.set_up()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
-    def freeze(self) -> None:
-        """Take what lives as long as the process out of garbage collection: full passes stop requests for long."""
-        gc.collect()
-        gc.freeze()
+    def settle(self) -> None:
+        """What is there at the start is there to the end; so is what the holder's thread imports after it."""
+        freeze()
         # A request of 40,000 events makes 100,000 objects, none in a cycle; looking for them each 700 doubles its time.
         gc.set_threshold(*GC_THRESHOLDS)
         parent.follow()

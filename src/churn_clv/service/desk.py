@@ -21,8 +21,9 @@ from typing import Any, Generic, TypeVar
 A = TypeVar("A")
 R = TypeVar("R")
 log = logging.getLogger("churn_clv.service")
-# Seconds in which nobody new has come before the next call begins, and the most that it waits for that.
-QUIET, PATIENCE = 0.002, 0.02
+# Seconds in which nobody new has come before the next call begins, and how long it waits for that: as long as the last
+# call took, between these two. To leave before all have asked again costs a call more, which is dearer than to wait.
+QUIET, PATIENCE, MOST_PATIENCE = 0.002, 0.02, 0.1
 
 
 class Full(Exception):
@@ -77,13 +78,14 @@ class Desk(Generic[A, R]):
     def _drain(self) -> None:
         """Answer until nothing waits."""
         while batch := self._take():
+            began = time.monotonic()
             self._deliver([w for w in batch if not w.future.cancelled()])
             if self._queue or len(batch) > 1:
-                self._listen(batch[-1].loop)
+                self._listen(batch[-1].loop, patience(time.monotonic() - began))
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the loop hand out answers and read who comes, until for a moment nobody has."""
-        ends, heard = time.monotonic() + PATIENCE, -1
+    def _listen(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        """Let the loop hand out answers and read who comes, until for a moment nobody has; so many seconds at most."""
+        ends, heard = time.monotonic() + seconds, -1
         while heard != self._come and (left := ends - time.monotonic()) > 0:
             heard, quiet = self._come, threading.Event()
             try:  # a timer of the loop's, which is late where the loop is busy
@@ -123,6 +125,11 @@ class Desk(Generic[A, R]):
                 loop.call_soon_threadsafe(_tell, own)
             except RuntimeError:  # the loop is closed: nobody waits any longer
                 continue
+
+
+def patience(took: float) -> float:
+    """Seconds to wait for callers after a call that took so many."""
+    return max(PATIENCE, min(took, MOST_PATIENCE))
 
 
 def _tell(answers: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -26,7 +26,7 @@ class Guards:
         self,
         keys: Keys | None = None,
         rate: Rate | None = None,
-        max_concurrency: int = 64,
+        max_concurrency: int = 256,
         timeout_seconds: float = 30.0,
         hosts: Iterable[str] | None = None,
         bodies: int = BODIES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import math
@@ -47,13 +48,15 @@ class Holder:
 
     ``folder`` is the bundles folder; it need not exist yet. Readers take ``loaded`` once per request. ``prove`` raises
     UserError for a bundle that must not be loaded; it is asked before this process touches one. The bundle before the
-    one in use stays in memory, so that a rollback to it takes no longer than a look at CURRENT.
+    one in use stays in memory, so that a rollback to it takes no longer than a look at CURRENT. ``imported`` is called
+    once, by the thread that follows CURRENT, when all that a bundle needs is imported and none is loaded yet.
     """
 
     def __init__(
-        self, folder: Path, poll_seconds: float = POLL_SECONDS, prove: Callable[[Path], None] = proof.prove
-    ) -> None:
-        self.folder, self.poll_seconds, self._prove = folder, poll_seconds, prove
+        self, folder: Path, poll_seconds: float = POLL_SECONDS, prove: Callable[[Path], None] = proof.prove,
+        imported: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self.folder, self.poll_seconds, self._prove, self._imported = folder, poll_seconds, prove, imported
         self.loaded: Loaded | None = None
         self.refused: Refused | None = None
         self.refusals = 0
@@ -140,6 +143,11 @@ class Holder:
             log.error("bundle %s refused: %s", name, why)
 
     def _follow(self) -> None:
+        with contextlib.suppress(Exception):  # ``check`` imports them, too, and tells what is wrong
+            import churn_clv.bundle
+            import churn_clv.publish  # noqa: F401
+
+        self._imported()
         while not self._stop.is_set():
             self.check()
             self._stop.wait(self.poll_seconds)

@@ -203,10 +203,13 @@ def not_past(frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
     ``pairs`` has a customer once.
     """
-    seen = frame.select("customer_id", seen=pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()))
     first = pairs["cutoff"].min()
-    if frame.is_empty() or first is None or (seen["seen"] < first).all():
+    # Ends cost less to find than days.
+    latest = max((end.date() for end in (frame["time"].max(), frame["known_at"].max()) if isinstance(end, dt.datetime)),
+                 default=dt.date.min)  # fmt: skip
+    if not isinstance(first, dt.date) or latest < first:
         return pl.DataFrame(schema={"customer_id": pl.String, "later": pl.UInt32})
+    seen = frame.select("customer_id", seen=pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date()))
     met = seen.lazy().join(pairs.lazy(), on="customer_id", how="inner").filter(pl.col("seen") >= pl.col("cutoff"))
     return met.group_by("customer_id").agg(later=pl.len()).collect()
 

@@ -17,7 +17,7 @@ from churn_clv.models import baseline
 from churn_clv.recipe import Say
 from churn_clv.segments import Segments
 from churn_clv.timeline import Plan
-from churn_clv.training._judge import MIN_CLASS, Judged, judge, judge_at, label_of, without_money
+from churn_clv.training._judge import MIN_CLASS, Judged, enough, judge, judge_at, label_of, without_money
 from churn_clv.training._lookback import Lookback, horizon_models, look_back, model_of
 from churn_clv.training._outlook import clv_bounds, matured_at, months_money, outlook
 from churn_clv.training._report import (
@@ -46,6 +46,7 @@ __all__ = [
     "check",
     "chosen_as_json",
     "clv_bounds",
+    "enough",
     "groups",
     "horizon_models",
     "judge",

@@ -62,13 +62,22 @@ def judge(log: Log, settings: config.Config, say: Say = lambda _: None) -> Judge
     return judge_at(shop, plan, without_money(shop, [plan], refused, say), say)
 
 
-def judge_at(shop: Workshop, plan: Plan, refused: dict[str, str], say: Say = lambda _: None) -> Judged:
-    """The same at one of the plans of a workshop."""
+def enough(shop: Workshop, plan: Plan) -> dict[str, pl.DataFrame]:
+    """What is learnt from first, validated on and judged on; UserError where too few churned or stayed in one."""
     slices = _slices(shop, plan)
     for role, rows in slices.items():
         _both_classes(rows, role, shop.settings)
-    say(f"choosing the recipe at {len(plan.origins)} cutoffs before {plan.test}")
-    chosen = recipe.choose(shop, plan)
+    return slices
+
+
+def judge_at(
+    shop: Workshop, plan: Plan, refused: dict[str, str], say: Say = lambda _: None, chosen: Choice | None = None
+) -> Judged:
+    """The same at one of the plans of a workshop; ``chosen`` is what ``recipe.choose`` gave there, where it has."""
+    slices = enough(shop, plan)
+    if chosen is None:
+        say(f"choosing the recipe at {len(plan.origins)} cutoffs before {plan.test}")
+        chosen = recipe.choose(shop, plan)
     say(f"fitting it on every label that ends by {plan.test}")
     heads = recipe.heads(shop, plan, chosen, plan.test, say)
     curve, money = answers(heads, shop.values[shop.rows([plan.test])])

@@ -18,7 +18,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from churn_clv import config, tracking, training
+from churn_clv import config, training
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
@@ -88,6 +88,8 @@ def tune(
     What finished before a kill is kept and never repeated: the same call goes on. Raises UserError for limits, a space
     or an output that cannot be, a history that is too short, and on Ctrl-C, after which the same call goes on too.
     """
+    from churn_clv import tracking  # here, because every worker imports this package and MLflow takes seconds
+
     clock = Clock()
     space, to = space or load_space(), check(limits, settings, to)
     tracking.prepare(settings)
@@ -106,7 +108,7 @@ def tune(
         lines, tuned = _overlay.overlay_of(settings, boosters, step, found.search)
         with TemporaryDirectory() as place:
             drawn = Beside(lambda: _draw(searched, Path(place) / "plots"))
-            minus = _judge(shop, found, tuned, step, refused, limits.jobs > 1, path, say)
+            minus = _judge(shop, found, tuned, step, refused, limits.jobs, path, say)
             clock.lap("judging")
             document = document_of(settings, found, searched, chosen, boosters, step, minus, limits.trials)
             document |= {"study": str(path), "overlay": str(to), "recipe_hash": tuned.recipe_hash}
@@ -254,14 +256,14 @@ def _draw(searched: Mapping[Head, Searched], folder: Path) -> None:
 
 
 def _judge(
-    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], both: bool, path: Path,
+    shop: Workshop, found: Ground, tuned: config.Config, step: int, refused: dict[str, str], jobs: int, path: Path,
     say: Say,
 ) -> dict[str, Any] | None:  # fmt: skip
     if not found.judged:
         return None
     wide = [coarser(p, step) if step > 1 else p for p in found.judged]
     try:
-        return _verdict.compare(shop, tuned, found.judged, wide, refused, both, say)
+        return _verdict.compare(shop, tuned, found.judged, wide, refused, jobs, say)
     except KeyboardInterrupt:
         raise UserError(
             f"interrupted while judging: every trial is kept in {path}. The same command judges again."

@@ -13,7 +13,7 @@ import numpy as np
 from churn_clv import metrics
 from churn_clv.config import Booster
 from churn_clv.models import fit
-from churn_clv.models.predict import Floats, Kind, raw_margin, sigmoid
+from churn_clv.models.predict import Floats, Kind, sigmoid
 from churn_clv.recipe import Lesson, Workshop
 from churn_clv.timeline import Plan
 from churn_clv.tuning._ground import coarser
@@ -96,7 +96,7 @@ def solve(
     for place in range(arena.origins):
         model, scale = _learnt(arena, head, place, own, step, problem)
         values, label = arena.asked(head, place)
-        total += [_losses(head, label, raw_margin(model, values, trees), scale).sum() for trees in stages]
+        total += [_losses(head, label, margin, scale).sum() for margin in fit.staged_margins(model, values, stages)]
         count += len(label)
         report(place, float(total.min()) / count)
     best = int(total.argmin())

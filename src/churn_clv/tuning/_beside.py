@@ -1,11 +1,16 @@
-"""Work beside other work, in a thread that does not keep a process alive which the user has interrupted."""
+"""Work beside other work, in threads that do not keep a process alive which the user has interrupted.
+
+Threads, as LightGBM, Polars and numpy leave Python free while they compute.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -30,3 +35,29 @@ class Beside(Generic[T]):
         if self._error:
             raise self._error
         return self._found[0]
+
+
+def together(work: Callable[[A], T], items: Sequence[A], most: int) -> list[T]:
+    """``work`` of each item in their order, ``most`` at a time. The first error, or Ctrl-C, begins no other item."""
+    left, found = deque(enumerate(items)), dict[int, T]()
+
+    def lane() -> None:
+        try:
+            while left:
+                try:
+                    place, item = left.popleft()
+                except IndexError:  # another lane took the last one
+                    return
+                found[place] = work(item)
+        except BaseException:
+            left.clear()
+            raise
+
+    lanes = [Beside(lane) for _ in range(min(most, len(items)) - 1)]
+    try:
+        lane()
+    finally:
+        left.clear()
+    for other in lanes:
+        other.result()
+    return [found[place] for place in range(len(items))]

@@ -19,7 +19,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
-from churn_clv import config, tracking
+from churn_clv import config
 from churn_clv.errors import UserError
 from churn_clv.timeline import Plan
 from churn_clv.tuning._arena import Arena, Outcome, solve
@@ -61,6 +61,8 @@ def task_of(values: Mapping[str, Any]) -> Task:
 # --- the file --------------------------------------------------------------------------------------
 def study_file(settings: config.Config, space: Space, fingerprint: str, plan: Plan) -> Path:
     """The file of this space, recipe, data, cutoffs and code: nothing else is ever resumed."""
+    from churn_clv import tracking
+
     said = [
         space.model_dump(mode="json"), settings.recipe_hash, fingerprint, tracking.code_version()[1], lgb.__version__,
         {k: str(v) for k, v in asdict(plan).items()},

@@ -6,17 +6,19 @@ import datetime as dt
 import resource
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from churn_clv import config
-from churn_clv.tracking import Told
 from churn_clv.tuning import _verdict
 from churn_clv.tuning._ground import Ground
 from churn_clv.tuning._space import Head
 from churn_clv.tuning._steps import Searched
 from churn_clv.tuning._studies import TREES, finished
+
+if TYPE_CHECKING:
+    from churn_clv.tracking import Told
 
 
 def document_of(
@@ -76,6 +78,8 @@ def comments(document: Mapping[str, Any]) -> list[str]:
 
 def told_of(head: Head, trial: FrozenTrial) -> Told:
     """A trial as the tracking store keeps it."""
+    from churn_clv.tracking import Told
+
     seen = trial.state == TrialState.COMPLETE
     began, ended = (round(t.timestamp() * 1000) if t else 0 for t in (trial.datetime_start, trial.datetime_complete))
     return Told(head, trial.number, not seen, trial.value if seen else None, trial.user_attrs.get(TREES), trial.params,

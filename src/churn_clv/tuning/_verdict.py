@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import comparison, config, training
+from churn_clv import comparison, config, recipe, training
 from churn_clv.comparison import HIGHER, Party, Question, Rows
 from churn_clv.errors import UserError
 from churn_clv.recipe import Say, Workshop
 from churn_clv.timeline import Plan
-from churn_clv.tuning._beside import Beside
+from churn_clv.tuning._beside import together
 
 PRIMARY = {"churn": "churn_log_loss", "spend": "spend_tweedie_deviance"}
 BESIDE = ("churn_auroc", "spend_gini")
@@ -27,25 +27,51 @@ VERDICTS = {
 
 def compare(
     shop: Workshop, tuned: config.Config, plans: Sequence[Plan], tuned_plans: Sequence[Plan], refused: dict[str, str],
-    both_at_once: bool, say: Say,
+    jobs: int, say: Say,
 ) -> dict[str, Any]:  # fmt: skip
     """``tuned_minus_default``, by metric: both values, the difference, its 95% interval and ahead, level or behind.
 
     Each recipe makes its choices and its calibration map at every cutoff from what was known before it. The intervals
     of the two primary losses hold together; those of the rankings hold each alone.
     """
-    runs = [(shop, plans), (shop.under(tuned), tuned_plans)]
-
-    def judged(run: tuple[Workshop, Sequence[Plan]]) -> pl.DataFrame:
-        # Stages of two recipes at once would read as one recipe's.
-        found = [training.out_of_time(training.judge_at(run[0], plan, refused)) for plan in run[1]]
-        return pl.concat(found).sort("cutoff", "customer_id")
-
+    default = shop.settings
     say(f"judging tuned and default recipe at {len(plans)} later cutoffs ({plans[0].test} to {plans[-1].test})")
-    beside = Beside(lambda: judged(runs[1])) if both_at_once else None
-    base = judged(runs[0])
-    mine = beside.result() if beside else judged(runs[1])
-    return differences(mine, base, shop.settings)
+    theirs, mine = (shop.under(_alone(settings, jobs)) for settings in (default, tuned))
+    pairs = [*((theirs, p) for p in plans), *((mine, p) for p in tuned_plans)]
+    found = _out_of_time(pairs, refused, jobs, say)
+    base, own = (pl.concat(part).sort("cutoff", "customer_id") for part in (found[: len(plans)], found[len(plans) :]))
+    return differences(own, base, default)
+
+
+def _alone(settings: config.Config, jobs: int) -> config.Config:
+    """The same with LightGBM's threads shared out among ``jobs`` models learnt at once: no number depends on them.
+
+    LightGBM keeps one number of threads for a whole process, so all models that are learnt at once ask for the same.
+    """
+    models = settings.models.model_copy(update={"threads": max(1, settings.models.threads // jobs)})
+    return settings.model_copy(update={"models": models})
+
+
+def _out_of_time(
+    pairs: Sequence[tuple[Workshop, Plan]], refused: dict[str, str], jobs: int, say: Say
+) -> list[pl.DataFrame]:
+    """What each pair's recipe said at its test cutoff: the recipe run whole, its models learnt ``jobs`` at a time.
+
+    Learnt first what the validation origins ask for, then, once each recipe has chosen, the chosen heads.
+    """
+
+    def learn(wishes: Sequence[recipe.Wish], why: str) -> None:
+        groups = recipe.grouped(wishes)
+        say(f"{why}: {len(wishes)} models of {len(groups)} sets of rows, {jobs} at a time")
+        together(recipe.learn, groups, jobs)
+
+    for pair in pairs:
+        training.enough(*pair)
+    learn([w for pair in pairs for w in recipe.for_choice(*pair)], "learning what the recipes choose from")
+    chosen = together(lambda pair: recipe.choose(*pair), pairs, jobs)
+    made = [(*pair, choice) for pair, choice in zip(pairs, chosen, strict=True)]
+    learn([w for one in made for w in recipe.for_heads(*one)], "learning what they chose")
+    return together(lambda one: training.out_of_time(training.judge_at(*one[:2], refused, chosen=one[2])), made, jobs)
 
 
 def differences(mine: pl.DataFrame, base: pl.DataFrame, settings: config.Config) -> dict[str, Any]:
