@@ -131,10 +131,17 @@ def test_the_margin_is_adjusted_for_what_the_model_expected_and_the_ranking_is_b
     margin = (1 - lapse) * value + 5 * treated
     frame = pl.DataFrame({
         "customer_id": [f"c{i}" for i in places], "arm": np.where(treated, "treated", "holdout"), "lapse": lapse,
-        "value": value, "margin": margin, "lapsed": (places % 5 == 0).astype(float), "save_rate": 0.1 * (places % 3),
+        "value": value, "margin": margin, "spend": 2 * margin,
+        "lapsed": (places % 5 == 0).astype(float), "save_rate": 0.1 * (places % 3),
         "expected_profit": 1.0, "contact": 0.0, "offer": 0.0, "take_rate": 0.0, "took": None,
     })  # fmt: skip
-    one = {"name": "x", "cutoff": DAY, "horizon_days": 28, "rows": frame, "document": {"holdout_share": 0.5}}
+    one = {
+        "name": "x",
+        "cutoff": DAY,
+        "horizon_days": 28,
+        "rows": frame,
+        "document": {"holdout_share": 0.5, "margin_share": 0.5},
+    }
     row = _campaign(playbook.actions_of(DOCUMENT), one, frame)
     assert row["margin"]["effect"] == pytest.approx(5.0) and row["margin"]["se"] < 1e-9
     kept = actions.qini(lapse * 0.1 * (places % 3) * value, margin, treated)

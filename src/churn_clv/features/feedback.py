@@ -61,20 +61,25 @@ def _of_score(kind: str) -> list[Feature]:
 
 
 def _of_wait(name: str, opens: str, ends: str) -> list[Feature]:
-    """First come, first served: as many of the oldest cases as there are endings are those that ended."""
+    """First come, first served: as many of the oldest cases as there are endings are those that ended.
+
+    An ending beyond the cases that were open ends none that opens later: what waits is the balance above its lowest.
+    """
     age, number, kind = pl.col("age_days").cast(pl.Int64), pl.col("events"), pl.col("event_type")
     opened = age.repeat_by(number).filter(kind == opens).explode(empty_as_null=False)
     ended = number.filter(kind == ends).sum()
     oldest = opened.sort(descending=True).head(ended).sum()
     spent = (age * number).filter(kind == ends).sum()
+    moves = pl.when(kind == opens).then(number).when(kind == ends).then(-number).otherwise(0)
+    balance = moves.sort_by(age, kind == ends, descending=[True, False]).cum_sum()
     of, n, done = (opens, ends), f"_{name}_opened", f"_{name}_ended"
     known = pl.col(done) <= pl.col(n)
     return [
         count(n, number.filter(kind == opens).sum(), "touches", of=of),
         count(done, ended, "touches", of=of),
         count(f"_{name}_days", oldest - spent, "touches", of=of),
-        derived(f"{name}_waiting", pl.max_horizontal(pl.col(n) - pl.col(done), 0),
-                f"'{opens}' events that no '{ends}' event has ended yet.", "0 without such events"),
+        count(f"{name}_waiting", balance.last() - pl.min_horizontal(balance.min(), 0), "touches",
+              f"'{opens}' events that no '{ends}' event has ended yet.", of=of),
         derived(f"{name}_days_mean", pl.when(known).then(ratio(f"_{name}_days", done)),
                 f"Mean days from '{opens}' to '{ends}', the oldest first.",
                 f"null without '{ends}' events, or with more of them than of '{opens}'"),
