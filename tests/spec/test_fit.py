@@ -68,6 +68,20 @@ def test_margins_at_many_numbers_of_trees_are_those_of_each_to_the_bit(
     assert fit.staged_margins(made, values[:0], (1, 6)).shape == (2, 0)
 
 
+def test_a_booster_that_found_nothing_more_to_split_keeps_its_last_margin() -> None:
+    """One split explains all: LightGBM stops there, whatever number of trees was asked for."""
+    values = np.column_stack([np.repeat([0.0, 1.0], 40), *np.zeros((2, 80))])
+    own = config.Booster(
+        num_leaves=2, min_data_in_leaf=5, learning_rate=1.0, bagging_fraction=1.0, feature_fraction=1.0
+    )
+    for label in (np.repeat([0.0, 3.0], 40), np.full(80, 3.0)):
+        made = fit.booster(values, label, COLUMNS[:3], "amount", 60, own, 7, 1)
+        assert made.num_trees() < 60
+        found = fit.staged_margins(made, values, (1, 6, 60))
+        for trees, margin in zip((1, 6, 60), found, strict=True):
+            assert margin.tobytes() == raw_margin(made, values, trees).tobytes()
+
+
 def test_boosters_that_share_binned_rows_are_those_that_bin_their_own() -> None:
     """Another label, another objective and other settings, one after the other; to the letter."""
     values, label = rows("hazard")
