@@ -99,8 +99,8 @@ def staged_margins(booster: lgb.Booster, values: Floats, stages: Sequence[int]) 
     """The raw scores of the first k trees for each k of ``stages``, rising; (stages, rows).
 
     Each is ``raw_margin``'s to the bit, but a row walks through every tree once and not once for each stage: LightGBM
-    says which leaves it falls into, and what they give is added tree after tree, as LightGBM adds it. A booster that found
-    nothing more to split has fewer trees: later stages are its last.
+    says which leaves it falls into, and what they give is added tree after tree, as LightGBM adds it.
+    A booster that found nothing more to split has fewer trees: later stages are its last.
     """
     out = np.empty((len(stages), len(values)))
     trees = min(stages[-1], booster.num_trees())
