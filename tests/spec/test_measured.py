@@ -263,6 +263,7 @@ def test_act_send_measure_and_act_again(tmp_path: Path, monkeypatch: pytest.Monk
             churn_band=pl.when(pl.col("churn_probability") < 0.5).then(pl.lit("low")).otherwise(pl.lit("high")),
         )  # fmt: skip
 
+    monkeypatch.setenv("CHURN_CLV_ID_KEY", "07" * 32)  # draws who is held out; else each run has a key of its own
     monkeypatch.setattr(scoring, "score", scored)
     monkeypatch.setattr("churn_clv.cli._act.bundle_of", lambda *_: None)
     with pytest.raises(UserError, match="no campaign was released yet"):
