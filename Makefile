@@ -79,6 +79,10 @@ features-page: $(DEV) ## write docs/features.md again from the catalogue
 accuracy: $(LAB) ## measure on every public log and write docs/accuracy.md (about 15 minutes; each run logs a look)
 	@$(BIN)/python scripts/accuracy.py $(ACCURACY)
 
+.PHONY: simulator
+simulator: $(LAB) ## how far the recipe goes towards the best possible AUC on three simulated logs (about 5 minutes)
+	@$(BIN)/python scripts/simulator.py $(SIMULATOR)
+
 .PHONY: bench-tune
 bench-tune: $(LAB) ## time a search of 100 trials on Complete Journey, and what tracking adds (prints, asserts nothing)
 	@$(BIN)/python scripts/bench_tune.py $(BENCH_TUNE)

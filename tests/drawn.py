@@ -69,6 +69,7 @@ def definitions(**changes: Any) -> Definitions:
         "watched": WATCHED,
         "contracts": CONTRACTS,
         "plans": PLANS,
+        "seen_by": ("visit",),
     }
     return Definitions(**values | changes)
 

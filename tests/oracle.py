@@ -433,10 +433,17 @@ def _engagement(h: _History) -> Row:
         for window in {w, h.long_window}:
             count = sum(a <= window for a in ages)
             out[f"{name}_events_last_{window}d"] = count if h.covered(window, kind) else None
+        out[f"{name}_missed"] = over(min(ages, default=0) * len(of_kind), h.tenure) if of_kind else None
         if "value" in h.d["columns"]:
             valued = by_day([e for e in of_kind if e["value"] is not None])
             latest = max(e["value"] for e in valued[max(valued)]) if valued else None
             out[f"{name}_value_last"] = over(latest, 1000)
+    if h.d["seen_by"]:
+        shown = [age(e, h.cutoff) for e in touches if e["event_type"] in h.d["seen_by"]] + h.ages
+        out["times_seen"] = len(shown)
+        out["times_seen_per_week"] = over(7 * len(shown), h.tenure)
+        out["days_since_last_seen"] = min(shown, default=None)
+        out["times_seen_missed"] = over(min(shown) * len(shown), h.tenure) if shown else None
     return out
 
 

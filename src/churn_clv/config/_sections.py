@@ -11,6 +11,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -40,12 +41,25 @@ class Population(Section):
 FEWEST_WINDOWS = 5
 
 
+# Types of events by which a customer shows up unasked, in the words of common logs.
+SEEN_BY = ("visit", "session", "login", "app_open", "page_view", "view", "browse", "search", "click", "add_to_cart",
+           "wishlist", "redemption")  # fmt: skip
+
+
 class Features(Section):
-    """Which families and features are built, and over which windows."""
+    """Which families and features are built, over which windows, and which events show that a customer is there."""
 
     families: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     exclude: tuple[str, ...] = ()
     windows_days: Annotated[tuple[Days, ...], Field(min_length=FEWEST_WINDOWS)] | None = None
+    seen_by: tuple[str, ...] = SEEN_BY
+
+    @field_validator("seen_by")
+    @classmethod
+    def _unasked(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if own := sorted({"purchase", "return"} & {*kinds}):
+            raise ValueError(f"{' and '.join(own)} cannot stand here: purchases count anyway, returns never")
+        return kinds
 
 
 # LightGBM reads whole numbers of 32 bits.

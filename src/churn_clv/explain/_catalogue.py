@@ -198,6 +198,10 @@ ENTRIES = (
     About("touch_days", "touches", "engagement", "plain_days", more=-1),
     About("days_since_last_touch", "touches", "engagement", "days", more=1),
     About("touches_per_purchase_day", "touches", "engagement", "number"),
+    About("times_seen", "seen", "engagement", "events", more=-1),
+    About("times_seen_per_week", "seen", "engagement", "number", more=-1),
+    About("days_since_last_seen", "seen", "engagement", "days", more=1),
+    About("times_seen_missed", "seen", "engagement", "number", more=1),
     # what targets of one's own asked for
     About("target_{target}_days", "target_{target}", "product", "plain_days"),
     About("days_since_last_target_{target}", "target_{target}", "product", "days"),
@@ -228,6 +232,7 @@ ENTRIES = (
     About("days_since_last_{kind}", "kind_{kind}", "kind", "days"),
     About("{kind}_events", "kind_{kind}", "kind", "events"),
     About("{kind}_events_last_{w}d", "kind_{kind}", "kind", "events", _window("{kind}_events")),
+    About("{kind}_missed", "kind_{kind}", "kind", "number"),
     About("{kind}_value_last", "value_{kind}", "kind", "number"),
 )
 

@@ -30,7 +30,8 @@ class Definitions(BaseModel):
     ``starts`` gives, per event type, the first day from which the log is complete. ``columns`` are the optional
     columns of the log that hold anything. ``censored_gap_days`` is the population's 90% gap between purchases.
     ``watched`` has, by target, the products, categories or channels whose past is looked at, ``contracts`` what opens
-    a contract, ``plans`` the products (or channels) that tell its plans apart.
+    a contract, ``plans`` the products (or channels) that tell its plans apart, ``seen_by`` the types of events besides
+    purchases by which a customer shows up.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +50,7 @@ class Definitions(BaseModel):
     watched: dict[str, config.Predicate] = {}
     contracts: dict[str, config.Contract] = {}
     plans: dict[str, config.Predicate] = {}
+    seen_by: tuple[str, ...] = ()
 
     @property
     def horizon_window_days(self) -> int:
@@ -113,6 +115,7 @@ def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt
         censored_gap_days=gap_quantile(log.frame, as_of),
         watched={n: t.events for n, t in settings.targets.items() if _held(before, t.events)},
         contracts=contracts,
+        seen_by=tuple(sorted(seen & set(settings.features.seen_by))),
         plans={n: found for n, c in contracts.items() if (found := _plans(before, c.opens))},
     )
 

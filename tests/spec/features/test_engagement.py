@@ -26,6 +26,27 @@ def test_per_kind() -> None:
     assert part([event("visit", 28, at=NOON * 0), event("visit", 28, at=-INSTANT)], *names) == [2, 1, 2, 28]
 
 
+def test_what_would_have_come_since() -> None:
+    """Known for 40 days, 2 visits, the last 5 days ago: 5 x 2 / 40 = 1/4. All on one day: as many as there were."""
+    assert part([event("visit", 40), event("visit", 5), event("survey", 10)], "visit_missed", "survey_missed") == [
+        0.25, 0.25,
+    ]  # fmt: skip
+    assert part([event("visit", 3), event("visit", 3)], "visit_missed") == [2.0]
+    assert part([buy(3)], "visit_missed") == [None]
+
+
+def test_buying_and_visits_are_one_rhythm() -> None:
+    """3 purchase days and 2 visits in 50 days, last seen 4 days ago: 5 in 50 days, .7 a week, .4 missed."""
+    names = ("times_seen", "times_seen_per_week", "days_since_last_seen", "times_seen_missed")
+    events = [buy(50), buy(50, at=INSTANT), buy(30), buy(10), event("visit", 20), event("visit", 4), event("survey", 1)]
+    assert part(events, *names) == [5, 0.7, 4, 0.4]
+    assert part([buy(4), event("visit", 10)], *names) == [2, 1.4, 4, 0.8]
+    assert part([event("visit", 10)], *names) == [1, 0.7, 10, 1.0]
+    assert part([event("survey", 10)], *names) == [0, 0.0, None, None]
+    none = features.names(drawn.definitions(seen_by=()))
+    assert not set(names) & {*none} and set(names) <= {*features.names(drawn.definitions())}
+
+
 def test_the_latest_value() -> None:
     """The latest day that has a value; of that day, the largest."""
     name = "survey_value_last"
