@@ -1,4 +1,4 @@
-"""How far the recipe goes towards the best possible AUC on the simulator: the share of the way from .5 to the Bayes AUC.
+"""How far the recipe goes on the simulator: its share of the way from AUC .5 to the Bayes AUC, the best there is.
 
     python scripts/simulator.py [--customers N] [--seeds 7 8 9]
 
