@@ -43,7 +43,7 @@ FEWEST_WINDOWS = 5
 
 # Types of events by which a customer shows up unasked, in the words of common logs.
 SEEN_BY = ("visit", "session", "login", "app_open", "page_view", "view", "browse", "search", "click", "add_to_cart",
-           "wishlist", "redemption")  # fmt: skip
+           "wishlist")  # fmt: skip
 
 
 class Features(Section):
