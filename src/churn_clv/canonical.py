@@ -123,7 +123,8 @@ def to_types(
     names = (*LOG_SCHEMA, COST) if COST in plain.columns else (*LOG_SCHEMA,)
     values = [_value(name, plain.schema.get(name), rules).alias(name) for name in names if name not in times]
     read = plain.select(pl.first().alias("_height"), *values)  # a column of the frame gives literals its height
-    typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in names])
+    # Columns cut into chunks at different rows would be put together again by every query.
+    typed = pl.DataFrame([times[name][0].alias(name) if name in times else read[name] for name in names]).rechunk()
     unread = [name for name in plain.columns if _doubtful(plain[name], typed[name])]
     bad = _bad(plain, typed, unread)
     return Typed(_less_cost(typed) if COST in names else typed, bad, times["time"][1])
@@ -224,8 +225,7 @@ def as_text(column: pl.Expr, dtype: pl.DataType, name: str) -> pl.Expr:
     Raises UserError for types that are neither text nor numbers.
     """
     if is_text(dtype):
-        stripped = column.cast(pl.String).str.strip_chars()
-        return pl.when(stripped != "").then(stripped)
+        return column.cast(pl.String).str.strip_chars().replace("", None)
     if dtype.is_integer() or dtype == pl.Null:
         return column.cast(pl.String)
     if dtype.is_float():

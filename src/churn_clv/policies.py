@@ -151,7 +151,10 @@ def repeated(frame: pl.DataFrame) -> pl.Series | None:
 def blank(ids: pl.Series) -> pl.Series:
     """Marks ids that are null, blank, or a word for nothing."""
     if is_text(ids.dtype):
-        return ids.is_null() | ids.cast(pl.String).str.strip_chars().str.to_lowercase().is_in(NO_ID)
+        text = ids.cast(pl.String).str.strip_chars()
+        short = text.str.len_bytes() <= max(map(len, NO_ID))
+        # hardly an id is as short as these words, and to lower the letters of all costs more than the rest
+        return ids.is_null() | (short & text.str.to_lowercase().is_in(NO_ID) if short.any() else short)
     return (ids.is_null() | ids.is_nan()).fill_null(True) if ids.dtype.is_float() else ids.is_null()
 
 

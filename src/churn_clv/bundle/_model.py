@@ -148,8 +148,8 @@ class Bundle:
             return self.score_pairs(frame, pairs)
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
         past = timeline.Past(met, pairs).known()
-        rows = matrix.build_lean(past, self.definitions, (ORDERS, LIFETIME), self._also)
-        scores = self.predict(rows, frame)
+        rows, eligible = matrix.build_lean(past, self.definitions, (ORDERS, LIFETIME), self._also)
+        scores = self.predict(rows, frame, eligible)
         # the lean matrix lacks the features of those who are not eligible, and they are in segments, too
         return scores if self.segments is None else scores.hstack(self._segments_of(past, None, scores))
 
@@ -188,8 +188,12 @@ class Bundle:
         found = matrix.members(met, rows, asked, self.definitions)
         return rows.hstack([series.alias(ASKED + series.name) for series in found.get_columns()])
 
-    def predict(self, rows: pl.DataFrame, frame: pl.DataFrame | None = None) -> pl.DataFrame:
+    def predict(
+        self, rows: pl.DataFrame, frame: pl.DataFrame | None = None, eligible: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
         """Predictions for a matrix, in its order; null for ineligible customers.
+
+        ``eligible``: the matrix of these alone, where it was made apart (``matrix.build_lean``).
 
         Columns: customer_id, cutoff, eligible, reason, churn_probability, percentile_in_reference (0-100, higher is
         riskier), loss_probability (no purchase in the confirmation window either), expected_spend and its _low and
@@ -214,7 +218,9 @@ class Bundle:
         for those few whose coming days would have to be scored to know.
         """
         asked = rows["eligible"].to_numpy()
-        values = self.values(rows if asked.all() else rows.filter("eligible"))
+        if eligible is None:
+            eligible = rows if asked.all() else rows.filter("eligible")
+        values = self.values(eligible)
         out = with_series(rows[list(matrix.KEYS)], self._numbers(values, asked))
         out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
         out = with_series(out, self._targets(rows) | {VALID: self._ageing.column(rows, out, values, frame)})

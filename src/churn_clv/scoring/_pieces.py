@@ -31,9 +31,9 @@ Without = Callable[[pl.DataFrame], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some customers' whole histories in a file; ``customers`` and ``events`` count them, ``sums`` are its content."""
+    """Some customers' whole histories in files; ``customers`` and ``events`` count them, ``sums`` are its content."""
 
-    path: Path
+    files: tuple[Path, ...]
     sums: tuple[int, int]
     customers: int
     events: int
@@ -45,7 +45,7 @@ class Piece:
 
     def frame(self) -> pl.DataFrame:
         """Its events in LOG_SCHEMA, in no order that means anything."""
-        return _full(pl.scan_ipc(self.path).collect())
+        return _read(self.files)
 
 
 def gather(
@@ -62,7 +62,7 @@ def gather(
     spilled = _spill(parts, folder, number, say)
     pieces: list[Piece] = []
     last: dt.datetime | None = None
-    cut = partial(_cut, spilled=spilled, folder=folder, without=without, alone=number == 1)
+    cut = partial(_cut, spilled=spilled, folder=folder, without=without)
     for piece, latest in side_by_side(cut, range(number)):
         pieces.append(piece)
         say(f"cutting the log: {len(pieces):,} of {number:,} pieces")
@@ -88,34 +88,34 @@ def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> list[list[Pa
     for part, frame in enumerate(ahead(parts)):
         total += frame.height
         say(f"reading the log: {total:,} events")
-        place = frame["customer_id"].hash(1) % number
+        place = (frame["customer_id"].hash(1) % number).to_numpy().astype(np.min_scalar_type(number))
         held = [name for name in LOG_SCHEMA if frame[name].null_count() < frame.height]
-        rows, start = frame.select(held)[place.arg_sort()], 0
-        for piece, count in enumerate(np.bincount(place.to_numpy(), minlength=number).tolist()):
+        rows, start = frame.select(held)[np.argsort(place, kind="stable")], 0  # small integers: a radix sort
+        for piece, count in enumerate(np.bincount(place, minlength=number).tolist()):
             if count:  # a file each: to read a slice of one file costs as much as to read all of it
                 out[piece].append(folder / f"lines-{piece:05d}-{part:05d}.arrow")
-                rows.slice(start, count).write_ipc(out[piece][-1])
+                rows.slice(start, count).write_ipc_stream(out[piece][-1])
                 start += count
     return out
 
 
 def _cut(
-    place: int, spilled: list[list[Path]], folder: Path, without: Without, alone: bool
+    place: int, spilled: list[list[Path]], folder: Path, without: Without
 ) -> tuple[Piece, dt.datetime | None]:  # fmt: skip
-    """One piece, written down, and the time of its last event; ``alone``: it is the whole log."""
-    found = [pl.scan_ipc(path).collect() for path in spilled[place]]
-    frame = _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
-    if alone or frame["event_id"].count():  # which of two with one id comes first is told by the total order
+    """One piece and the time of its last event; written anew only where it is not all of its lines."""
+    files = tuple(spilled[place])
+    frame = lines = _read(files)
+    if frame["event_id"].count():  # which of two with one id comes first is told by the total order
         frame, _ = events.without_repeats(arrange(frame))
     last = events.last_time(frame)
     frame = without(frame)
-    for lines in spilled[place]:
-        lines.unlink()
-    path = folder / f"piece-{place:05d}.arrow"
-    frame.select(name for name in LOG_SCHEMA if frame[name].null_count() < frame.height or name in _ALWAYS).write_ipc(
-        path
-    )
-    return Piece(path, _sums(frame), frame["customer_id"].n_unique(), frame.height), last
+    if frame.height < lines.height:
+        path = folder / f"piece-{place:05d}.arrow"
+        frame.write_ipc_stream(path)
+        for old in files:
+            old.unlink()
+        files = (path,)
+    return Piece(files, _sums(frame), frame["customer_id"].n_unique(), frame.height), last
 
 
 def _sums(frame: pl.DataFrame) -> tuple[int, int]:
@@ -132,8 +132,13 @@ def _digest(rows: int, sums: Sequence[int]) -> str:
     return hashlib.sha256(f"{rows} rows {list(sums)}".encode()).hexdigest()[:16]
 
 
-_ALWAYS = ("customer_id", "time", "event_type")
 _WRAP = 1 << 64
+
+
+def _read(files: Sequence[Path]) -> pl.DataFrame:
+    """The rows of some files, in no order that means anything."""
+    found = [pl.read_ipc_stream(path) for path in files]
+    return _full(pl.concat(found, how="diagonal") if found else pl.DataFrame(schema=LOG_SCHEMA))
 
 
 def _full(frame: pl.DataFrame) -> pl.DataFrame:
