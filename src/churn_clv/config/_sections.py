@@ -88,7 +88,7 @@ class Models(Section):
     churn: Booster = Booster()
     spend: Booster = Booster()
     targets: Booster = Booster()
-    max_snapshots: Annotated[int, Field(ge=1000)] = 50_000
+    max_snapshots: Annotated[int, Field(ge=1000)] = 150_000
     target_snapshots: Annotated[int, Field(ge=1000)] = 20_000
     threads: Annotated[int, Field(gt=0, le=1024)] = 2
 
