@@ -37,12 +37,15 @@ def _judged(
     look = training.look_back(log, settings, spend, cutoff, training.model_of(judged))
     expected, actual, strata = training.months_money(log, spend, look, months)
     ratio = float(expected.sum() / actual.sum()) if actual.sum() > 0 else None
+    level = outside(*found[months].apply(expected / (ratio or 1.0), strata), actual)
     return {
         "months": months,
         "cutoff": cutoff.isoformat(),
         "learnt_at": [c.isoformat() for c in training.matured_at(past, settings, months)],
         "first_window_by": look.source,
         **outside(*found[months].apply(expected, strata), actual),
+        # What all customers share is in the total's band and not in theirs (D18): the same, had the total been right.
+        "miss_above_level_aside": level["miss_above"],
         "total_ratio": ratio,
         "total_band": list(totals[months]),
         "total_inside": ratio is not None and totals[months][0] <= ratio <= totals[months][1],
