@@ -181,6 +181,42 @@ def test_only_what_may_move_churn_is_in_the_recipe_that_promotion_compares() -> 
     assert settings({}, **slower).core_hash != plain.core_hash
 
 
+@pytest.mark.parametrize("name", ["second_order", "returns", "complaint", "unsubscribe"])
+def test_the_table_of_recency_is_the_rung(name: str) -> None:
+    found = of(name)
+    steps = found.room.recency(found.plan, found.plan.test)
+    assert steps is not None
+    rung = next(r.predicted for r in targets.rungs(found) if r.name == "recency")
+    said = steps.chance(found.room.values[found.rows], found.room.columns)
+    assert said.tolist() == rung.tolist() and len(set(said.tolist())) > 1
+
+
+def test_prospects_have_no_table_of_recency() -> None:
+    found = of("first_purchase")
+    assert found.room.recency(found.plan, found.plan.test) is None and found.chosen.recency_share == 0
+
+
+def test_where_only_recency_tells_anything_the_model_is_not_behind_it() -> None:
+    """A rare event of everybody alike, but for how long ago they bought: trees of many columns find chance, too."""
+    draw, whole = random.Random(4), LOG
+    bought = whole.frame.filter(pl.col("event_type") == "purchase").select("customer_id", "time")
+    rows = [
+        {"customer_id": customer, "time": time + draw.randrange(1, 15) * DAY, "event_type": "ring"}
+        for customer, time in bought.sort("customer_id", "time").iter_rows()
+        if draw.random() < 0.15
+    ]
+    rings = pl.DataFrame(rows, schema={c: whole.frame.schema[c] for c in ("customer_id", "time", "event_type")})
+    rings = rings.filter(pl.col("time").dt.date() < whole.ends)
+    frame = pl.concat([whole.frame, rings], how="diagonal").sort("customer_id", "time", maintain_order=True)
+    log = sim.changed(whole, frame)
+    log.starts["ring"] = whole.starts["purchase"]
+    own = settings({"ring": {"events": {"is_in": ["ring"]}, "measure": "present", "horizon_days": 14}})
+    found = judged(shop_of(log, own), "ring")
+    said = targets.describe(found)
+    assert said["minus_best"]["log_loss"]["rungs"]["recency"] != "behind"
+    assert found.chosen.recency_share > 0 and found.head.pool is not None and found.head.pool.table is not None
+
+
 # --- honesty ------------------------------------------------------------------------------------
 def test_noise_is_not_predicted() -> None:
     """Coins fall on everybody alike: the model ranks as by chance, and is not ahead of the base rate."""

@@ -15,6 +15,7 @@ from churn_clv.models import fit, predict
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import PART, SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.models.renewal import COUNT, FIRST, LAST, Renewal
+from churn_clv.models.steps import Steps
 
 Floats = NDArray[np.float64]
 COLUMNS = ("spend", LAST, COUNT, FIRST)
@@ -157,6 +158,19 @@ def test_a_pool_without_one_of_them(hazard: Head, renewal: Renewal | None, linea
         said = renewal.curve(rows, COLUMNS, [28])[0]
         expected = expected + 0.25 * np.where(np.isnan(said), own, said)
     np.testing.assert_allclose(pool.mixed(own, rows, (*COLUMNS, PART), 28), expected, rtol=1e-12)
+
+
+def test_a_table_has_its_share_of_the_mean_with_all_others(hazard: Head) -> None:
+    """Cuts at 10 and 20: a value at a cut lies beyond it, a null before all."""
+    rows = np.zeros((5, len(COLUMNS)))
+    rows[:, 1] = [np.nan, 9.0, 10.0, 19.0, 20.0]
+    steps = Steps(COLUMNS[1], (10.0, 20.0), (0.1, 0.2, 0.4))
+    assert steps.chance(rows, COLUMNS).tolist() == [0.1, 0.1, 0.2, 0.2, 0.4]
+    own = predict.survival(hazard.margin(rows))[-1]
+    pool = Pool(None, 0.0, LINEAR, 0.25, steps, 0.5)
+    both = 0.75 * own + 0.25 / (1 + np.exp(-LINEAR.margin(rows)))
+    found = pool.mixed(own, rows, (*COLUMNS, PART), 28)
+    np.testing.assert_allclose(found, 0.5 * both + 0.5 * np.array([0.1, 0.1, 0.2, 0.2, 0.4]), rtol=1e-12)
 
 
 # --- the map --------------------------------------------------------------------------------------

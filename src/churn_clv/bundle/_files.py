@@ -44,6 +44,7 @@ from churn_clv.models.predict import Head, Pool
 from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
+from churn_clv.models.steps import Steps
 from churn_clv.timeline import Definitions
 
 MANIFEST = "manifest.json"
@@ -208,7 +209,9 @@ def _load_pool(entry: Mapping[str, Any]) -> Pool:
     if linear is not None:
         linear = Linear(linear["intercept"], *(tuple(linear[k]) for k in ("middle", "weight", "missing")))
     renewal = Renewal(**entry["renewal"]) if entry["renewal"] else None
-    return Pool(renewal, entry["renewal_share"], linear, entry["linear_share"])
+    table = entry.get("table")  # bundles of before have none
+    steps = Steps(table["column"], tuple(table["cuts"]), tuple(table["levels"])) if table else None
+    return Pool(renewal, entry["renewal_share"], linear, entry["linear_share"], steps, entry.get("table_share", 0.0))
 
 
 def _load_priced(entry: Mapping[str, Any]) -> Priced:

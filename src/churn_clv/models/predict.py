@@ -19,6 +19,7 @@ from churn_clv.models import onerow
 from churn_clv.models.linear import Linear
 from churn_clv.models.priced import Priced
 from churn_clv.models.renewal import Renewal
+from churn_clv.models.steps import Steps
 
 Floats = NDArray[np.float64]
 Kind = Literal["hazard", "amount", "event", "count"]
@@ -39,22 +40,25 @@ SPEND_HEADS = ("spend", SPEND_IF_ACTIVE)
 
 @dataclass(frozen=True)
 class Pool:
-    """What else has a say in P(no purchase in the horizon): a weighted mean of probabilities.
+    """What else has a say in P(no purchase in the horizon) or P(the event): a weighted mean of probabilities.
 
     The shares of the two models are of 1; the booster has the rest. Where the renewal model knows nothing (a customer
-    who never bought) its share is the booster's.
+    who never bought) its share is the booster's. A ``table`` has its share of the mean with all of these.
     """
 
     renewal: Renewal | None
     renewal_share: float
     linear: Linear | None
     linear_share: float
+    table: Steps | None = None
+    table_share: float = 0.0
 
     def mixed(self, own: Floats, values: Floats, columns: Sequence[str], days: int) -> Floats:
         """The mean with the booster's ``own`` probabilities (rows,); ``values`` (rows, features)."""
         said = own if self.linear is None else sigmoid(self.linear.margin(values))
         given = own if self.renewal is None else self.renewal.curve(values, columns, [days])[0]
-        return pooled(own, said, self.linear_share, given, self.renewal_share)
+        mean = pooled(own, said, self.linear_share, given, self.renewal_share)
+        return mean if self.table is None else mixture(mean, self.table.chance(values, columns), self.table_share)
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,11 @@ def pooled(own: Floats, said: Floats, said_share: float, given: Floats, given_sh
     known = np.where(np.isnan(given), own, given)
     mean = (1 - said_share - given_share) * own + said_share * said + given_share * known
     return clipped(mean, CERTAIN, 1 - CERTAIN)
+
+
+def mixture(own: Floats, other: Floats, share: float) -> Floats:
+    """Two probabilities (rows,), the ``share`` of the other."""
+    return clipped((1 - share) * own + share * other, CERTAIN, 1 - CERTAIN)
 
 
 def mapped(probability: Floats, intercept: float, slope: float) -> Floats:

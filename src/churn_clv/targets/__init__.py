@@ -1,8 +1,8 @@
 """Targets of the user's own: any question that a config can put about events, learnt and judged like churn (D7-D12).
 
 Churned and spend have recipes of their own (``recipe``). Every other target under ``targets`` is one booster beside a
-logistic regression, its trees, share and calibration map chosen at validation origins, judged once at a test cutoff
-beside four rungs, and shipped as one more head of the same bundle. Docs: docs/targets.md.
+logistic regression and a table of recency, its trees, shares and calibration map chosen at validation origins, judged
+once at a test cutoff beside its rungs, and shipped as one more head of the same bundle. Docs: docs/targets.md.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ def describe(judged: Judged) -> dict[str, Any]:
         "base": float(judged.label.mean()),
         "trees": judged.chosen.trees,
         "linear_weight": judged.chosen.linear_share,
+        "recency_weight": judged.chosen.recency_share,
         "plan": judged.plan.rows(),
         "ladder": [{"rung": name, "metrics": row} for name, row in found.items()],
         "minus_best": minus_best([judged], [ladder], found),

@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 
 from churn_clv.metrics import Array
-from churn_clv.targets._room import Rows
 
+Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
+TENTHS = 10
 # A cell of a table counts as many rows as it has, what it is drawn to as this many.
 SHRINK_ROWS = 20.0
 
 
+def edges(reference: Array, parts: int) -> Array:
+    """The quantiles of ``reference`` that part it into ``parts``, each once."""
+    return np.unique(np.quantile(reference, np.arange(1, parts) / parts))
+
+
 def place(reference: Array, values: Array, parts: int) -> Rows:
     """Each value's place between the ``parts`` quantiles of ``reference``; ties fall into one place."""
-    edges = np.unique(np.quantile(reference, np.arange(1, parts) / parts))
-    return np.searchsorted(edges, values, side="right").astype(np.intp)
+    return np.searchsorted(edges(reference, parts), values, side="right").astype(np.intp)
 
 
 def table(cells: Rows, label: Array, wanted: Rows, towards: Array | float | None = None) -> Array:

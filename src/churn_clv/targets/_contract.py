@@ -7,10 +7,10 @@ import polars as pl
 
 from churn_clv import timeline
 from churn_clv.metrics import Array
-from churn_clv.targets._cells import place, table
-from churn_clv.targets._room import Room, Rows
+from churn_clv.targets._cells import TENTHS, Rows, place, table
+from churn_clv.targets._room import Room
 
-FIFTHS, TENTHS = 5, 10
+FIFTHS = 5
 
 
 def contract_rungs(room: Room, train: Rows, asked: Rows, label: Array) -> dict[str, Array]:

@@ -13,12 +13,11 @@ import polars as pl
 from churn_clv import features, metrics, timeline
 from churn_clv.metrics import Array
 from churn_clv.models.predict import sigmoid
-from churn_clv.targets._cells import place, table
+from churn_clv.targets._cells import TENTHS, Rows, place, table
 from churn_clv.targets._contract import contract_rungs
 from churn_clv.targets._learn import Judged
-from churn_clv.targets._room import Room, Rows
+from churn_clv.targets._room import Room
 
-TENTHS = 10
 EVENT_KEYS = tuple(k.removeprefix("churn_") for k in metrics.CHURN_KEYS)
 AMOUNT_KEYS = tuple(k.removeprefix("spend_") for k in metrics.SPEND_KEYS)
 

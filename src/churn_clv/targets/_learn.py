@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,22 +11,29 @@ import numpy as np
 from churn_clv import metrics, timeline
 from churn_clv.metrics import Array
 from churn_clv.models import fit
-from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mapped, pooled, raw_margin, sigmoid
+from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mixture, raw_margin, sigmoid
 from churn_clv.recipe import cut
-from churn_clv.targets._room import Room, Rows
+from churn_clv.targets._cells import Rows
+from churn_clv.targets._room import Room
 from churn_clv.timeline import Plan
 
 # Fewer customers than these of either kind at a slice, and nothing can be learnt or judged.
 MIN_CLASS = 10
-LINEAR_SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# A share that the origins chose is believed as if one other independent origin had asked for none.
+PRIOR_ORIGINS = 1.0
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What the validation origins chose: trees, the share of the logistic regression, the calibration map."""
+    """What the validation origins chose: trees, the calibration map, and two shares.
+
+    Those of the logistic regression in its mean with the booster, and of the table of recency in the mean with both.
+    """
 
     trees: int
     linear_share: float
+    recency_share: float
     intercept: float
     slope: float
 
@@ -84,7 +92,7 @@ def _rarer(room: Room, rows: Rows, known_by: dt.date | None) -> int:
 
 
 def choose(room: Room, plan: Plan) -> Choice:
-    """Trees, the share of the logistic regression and the map, at the origins' pooled rows."""
+    """Trees, the shares of the logistic regression and of recency, and the map, at the origins' pooled rows."""
     own = room.shop.settings.models.targets
     parts = [room.rows([o]) for o in plan.origins]
     origin = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
@@ -101,11 +109,27 @@ def choose(room: Room, plan: Plan) -> Choice:
     losses = {n: float(_losses(room, label, p).mean()) for n, p in stages.items()}
     trees = min(losses, key=lambda n: losses[n])
     if room.kind != "event":
-        return Choice(trees, 0.0, 0.0, 1.0)
-    said = [sigmoid(room.linear(plan, o).margin(room.values[p])) for o, p in zip(plan.origins, parts, strict=True)]
-    share, mixed = _share(stages[trees], np.concatenate(said), label, origin)
+        return Choice(trees, 0.0, 0.0, 0.0, 1.0)
     count = timeline.independent(plan.origins, plan.horizon_days)
-    return Choice(trees, share, *fit.shrunk_map(logit(mixed), label, origin, count))
+    mixed, shares = stages[trees], []
+    for other in (_linear(room, plan, parts), _recency(room, plan, parts)):
+        shares.append(_share(mixed, other, label, count))
+        mixed = mixed if other is None else mixture(mixed, other, shares[-1])
+    intercept, slope = fit.shrunk_map(logit(mixed), label, origin, count)
+    return Choice(trees, shares[0], shares[1], intercept, slope)
+
+
+def _linear(room: Room, plan: Plan, parts: Sequence[Rows]) -> Array:
+    """What the logistic regression of each origin says of its rows."""
+    said = [room.linear(plan, o).margin(room.values[p]) for o, p in zip(plan.origins, parts, strict=True)]
+    return sigmoid(np.concatenate(said))
+
+
+def _recency(room: Room, plan: Plan, parts: Sequence[Rows]) -> Array | None:
+    """The same of the table of recency; None where there is none."""
+    tables = [room.recency(plan, o) for o in plan.origins]
+    said = [t.chance(room.values[p], room.columns) for t, p in zip(tables, parts, strict=True) if t is not None]
+    return np.concatenate(said) if said else None
 
 
 def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
@@ -113,7 +137,8 @@ def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
     booster, scale = room.booster(plan, when, chosen.trees)
     if room.kind == "event":
         linear = room.linear(plan, when) if chosen.linear_share else None
-        pool = Pool(None, 0.0, linear, chosen.linear_share) if linear else None
+        table = room.recency(plan, when) if chosen.recency_share else None
+        pool = Pool(None, 0.0, linear, chosen.linear_share, table, chosen.recency_share) if linear or table else None
         return Head(room.name, room.horizon_days, "event", cut(booster, chosen.trees), chosen.intercept, chosen.slope,
                     pool=pool)  # fmt: skip
     rows = room.learning(plan.learnt_by(when))
@@ -128,26 +153,12 @@ def _losses(room: Room, label: Array, predicted: Array) -> Array:
     return metrics.tweedie_deviances(label, predicted)
 
 
-def _share(own: Array, said: Array, label: Array, origin: Rows) -> tuple[float, Array]:
-    """The share of the logistic regression that lowers the log loss most, where it lowers it at every origin.
+def _share(own: Array, other: Array | None, label: Array, independent: int) -> float:
+    """The share of ``other`` that lowers the log loss at the origins most, drawn to none by how few there are.
 
-    Each probability is first mapped within its origin, as in the recipe of churn (``recipe``).
+    Levels count, as they will: mapped within each origin, what is far too high at one would be forgiven.
     """
-    nothing = np.full_like(own, np.nan)
-
-    def by_origin(mixed: Array) -> Array:
-        out = []
-        for place in np.unique(origin):
-            here = origin == place
-            a, b = fit.logistic_map(logit(mixed[here]), label[here])
-            out.append(metrics.log_losses(label[here], mapped(mixed[here], a, b)).mean())
-        return np.array(out)
-
-    alone = by_origin(own)
-    best, share, out = float(alone.mean()), 0.0, own
-    for other in LINEAR_SHARES[1:]:
-        mixed = pooled(own, said, other, nothing, 0.0)
-        loss = by_origin(mixed)
-        if (loss <= alone).all() and loss.mean() < best:
-            best, share, out = float(loss.mean()), other, mixed
-    return share, out
+    if other is None:
+        return 0.0
+    best = min(SHARES, key=lambda share: metrics.log_losses(label, mixture(own, other, share)).mean())
+    return best * independent / (independent + PRIOR_ORIGINS)

@@ -17,12 +17,14 @@ from churn_clv.models import fit
 from churn_clv.models.baseline import fit_linear
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import Kind
+from churn_clv.models.steps import NEVER, Steps
 from churn_clv.recipe import Workshop
+from churn_clv.targets._cells import TENTHS, Rows, edges, table
 from churn_clv.timeline import Definitions, Plan
 
-Rows = np.ndarray[tuple[int], np.dtype[np.intp]]
 # A validation origin is predicted for at most about so many of a population that no other model has features of.
 ORIGIN_ROWS = 10_000
+RECENCY = "days_since_last_purchase"
 KINDS: dict[str, Kind] = {"absent": "event", "present": "event", "count": "count", "amount": "amount"}
 
 
@@ -153,6 +155,20 @@ class Room:
             rows = self.learning(cutoffs)
             self._linears[cutoffs, known] = fit_linear(self.values[rows], self.label(known)[rows])
         return self._linears[cutoffs, known]
+
+    def recency(self, plan: Plan, when: dt.date) -> Steps | None:
+        """The rung ``recency`` of the same labels, where the matrix tells it: the mean by days since the last purchase.
+
+        Of prospects and of contracts that says nothing.
+        """
+        if RECENCY not in self.columns or self.target.population in ("prospects", "contract"):
+            return None
+        rows, known = self.learning(plan.learnt_by(when)), None if when == plan.ends else plan.test
+        days = np.nan_to_num(self.values[rows, self.columns.index(RECENCY)], nan=NEVER)
+        cuts = edges(days, TENTHS)
+        cells = np.searchsorted(cuts, days, side="right").astype(np.intp)
+        levels = table(cells, self.label(known)[rows], np.arange(len(cuts) + 1))
+        return Steps(RECENCY, tuple(cuts.tolist()), tuple(levels.tolist()))
 
     # --- snapshots ------------------------------------------------------------------------------
     @cached_property
