@@ -215,6 +215,7 @@ def clv() -> dict[str, Any]:
         "bounds": {
             "months": 3, "cutoff": "2017-10-01", "learnt_at": ["2017-04-02", "2017-07-02"],
             "first_window_by": "horizon model", "n": 2345, "miss_above": 0.087, "miss_below": 0.06,
+            "miss_above_level_aside": 0.094,
             "lower_above_zero": 0.7, "total_ratio": 1.05, "total_band": [0.81, 1.23], "total_inside": True,
         },
     }  # fmt: skip

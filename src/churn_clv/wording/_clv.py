@@ -41,10 +41,12 @@ def _bounds(found: Mapping[str, Any] | None) -> str:
         return "Its bounds are not judged: the log holds no number of months twice."
     low, high = (format(end, ".2f") for end in found["total_band"])
     above, below = percent(found["miss_above"]), percent(found["miss_below"])
+    level = found.get("miss_above_level_aside")
+    above += " lie above" if level is None else f" lie above ({percent(level)} had the total been right)"
     below = "none below (the lower ends are 0)" if found["miss_below"] is None else f"{below} below"
     return (
         f"Bounds of {found['months']} months, learnt at {listed(found['learnt_at'])} and judged at {found['cutoff']} "
-        f"on {found['n']:,} customers: {above} lie above and {below} (meant: 10%, at most 10%); the predicted total "
+        f"on {found['n']:,} customers: {above} and {below} (meant: 10%, at most 10%); the predicted total "
         f"over the actual is {number('spend_total_ratio', found['total_ratio'])}, "
         f"{'within' if found['total_inside'] else 'outside'} its band of {low} to {high}."
     )
