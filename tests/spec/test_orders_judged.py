@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from churn_clv.backtest import _clv_bounds, _orders
+from churn_clv.models.bounds import Bounds
+from churn_clv.models.interval import Interval
 
 
 def test_poisson_deviance_by_hand() -> None:
@@ -30,3 +32,12 @@ def test_shares_outside_by_hand() -> None:
     found = _clv_bounds.outside(low, high, np.array([6.0, 1.0, 3.0, 0.0, 99.0]))
     assert found == {"n": 4, "miss_above": 0.25, "miss_below": 0.5, "lower_above_zero": 0.5}
     assert _clv_bounds.outside(low[:1], high[:1], np.array([1.0]))["miss_below"] is None
+
+
+def test_shares_above_had_the_total_been_right_by_hand() -> None:
+    """The upper end is twice the expected: 180 is within that of 100 each, not of the 75 that would have been right."""
+    own = Bounds(Interval((100.0,), (0.0,), (200.0,)), {"4+": Interval((100.0,), (0.0,), (200.0,))})
+    expected, actual, kinds = np.full(4, 100.0), np.array([180.0, 60.0, 60.0, 0.0]), ["4+"] * 4
+    assert _clv_bounds.outside(*own.apply(expected, kinds), actual)["miss_above"] == 0.0
+    assert _clv_bounds.level_aside(own, expected, kinds, actual) == 0.25
+    assert _clv_bounds.level_aside(own, expected, kinds, np.zeros(4)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from churn_clv import config, timeline, training
 from churn_clv.events import Log
 from churn_clv.metrics import Array
+from churn_clv.models.bounds import Bounds
 
 
 def judge_bounds(log: Log, settings: config.Config, targets: dict[str, config.Target]) -> dict[str, Any] | None:
@@ -37,19 +39,24 @@ def _judged(
     look = training.look_back(log, settings, spend, cutoff, training.model_of(judged))
     expected, actual, strata = training.months_money(log, spend, look, months)
     ratio = float(expected.sum() / actual.sum()) if actual.sum() > 0 else None
-    level = outside(*found[months].apply(expected / (ratio or 1.0), strata), actual)
     return {
         "months": months,
         "cutoff": cutoff.isoformat(),
         "learnt_at": [c.isoformat() for c in training.matured_at(past, settings, months)],
         "first_window_by": look.source,
         **outside(*found[months].apply(expected, strata), actual),
-        # What all customers share is in the total's band and not in theirs (D18): the same, had the total been right.
-        "miss_above_level_aside": level["miss_above"],
+        "miss_above_level_aside": level_aside(found[months], expected, strata, actual),
         "total_ratio": ratio,
         "total_band": list(totals[months]),
         "total_inside": ratio is not None and totals[months][0] <= ratio <= totals[months][1],
     }
+
+
+def level_aside(own: Bounds, expected: Array, strata: Sequence[str], actual: Array) -> float | None:
+    """The share above, had the total been right: what all customers share is in the total's band alone (D18)."""
+    if not actual.sum() > 0:
+        return None
+    return outside(*own.apply(expected * (actual.sum() / expected.sum()), strata), actual)["miss_above"]
 
 
 def outside(low: Array, high: Array, actual: Array) -> dict[str, float | None]:
