@@ -27,6 +27,7 @@ from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
 from churn_clv.models.silence import Silence
+from churn_clv.models.steps import Steps
 from churn_clv.timeline import Definitions
 
 START = dt.date(2023, 1, 2)
@@ -153,7 +154,8 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
 
 def _own_heads(values: Any, columns: Sequence[str], churned: Any, spend: Any, seed: int) -> tuple[Head, ...]:
     """One head of each kind that a target may have."""
-    pool = Pool(None, 0.0, _linear(columns), 0.4)
+    table = Steps("days_since_last_purchase", (1.0, 15.0, 43.0), (0.2, 0.7, 0.4, 0.1))
+    pool = Pool(None, 0.0, _linear(columns), 0.4, table, 0.3)
     return (
         Head("back", 14, "event", _booster(values, 1 - churned, "binary", seed + 2, columns), -0.1, 0.9, pool=pool),
         Head("visits", HORIZON, "count", _booster(values, spend // 20, "poisson", seed + 3, columns), 0.03),
