@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,9 @@ def record(
         "grade": {"letter": "A", "why": "Grade A: every rule is met.", "rules": []},
     } | document  # fmt: skip
     client.log_text(run_id, json.dumps(whole), "document.json")
-    place = Path(own.out) / "draft"
-    place.mkdir(parents=True, exist_ok=True)
-    oot.write_parquet(place / "oot_predictions.parquet")
-    client.log_artifacts(run_id, str(place))
+    with tempfile.TemporaryDirectory() as place:  # one of its own: runs are recorded at once, as by two trainings
+        oot.write_parquet(Path(place) / "oot_predictions.parquet")
+        client.log_artifacts(run_id, place)
     client.log_param(run_id, "seed", own.seed)
     client.set_terminated(run_id, "FINISHED")
     return run_id
