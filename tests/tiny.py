@@ -145,9 +145,9 @@ def tiny_bundle(seed: int = 1, **changes: Any) -> bundle.Bundle:
     bounds = fit_by_orders(money, spend, rows["purchase_days"].to_numpy())
     lapsed = fit_loss(risk[-1], draw.random(len(spend)) > 0.4)
     outlook = _outlook(values, columns, risk[-1], draw)
-    own = {h.target: bundle.target_reference(h.predict(every), since % 2) for h in heads[3:]}
+    own = {h.target: bundle.target_reference(h.predict(every), since % 2, explain.learn(h, every)) for h in heads[3:]}
     reference = bundle.make_reference(risk[-1], churned, settings.bundle, bounds, lapsed, RETENTION, outlook, own,
-                                      explain.learn(heads, values))  # fmt: skip
+                                      explain.learn(heads[0], values))  # fmt: skip
     ladder = [{"rung": "champion", "metrics": {"churn_auroc": 0.9, "spend_gini": None}}]
     return bundle.Bundle(terms, heads, reference, settings, TRAINED_THROUGH, report={"ladder": ladder})
 

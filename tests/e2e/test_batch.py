@@ -147,9 +147,24 @@ def test_reasons_of_the_riskiest_or_of_all(tiny_bundle: Bundle, tmp_path: Path) 
         assert row["reasons"] == one["reasons"].to_list()[0] and len(row["reasons"]) == 3
     every = shop.score(own, tiny_bundle, reasons=None)
     assert every["already_scored"] and every["explained"]["rows"] == risk.height
+    assert [*done["explained"]["targets"]] == ["back", "visits", "tea", "ended"] == [*every["explained"]["targets"]]
+    for head in tiny_bundle.own_heads:
+        number = tiny_bundle.columns_of(head)[0]
+        order = scores.drop_nulls(number).sort(number, "customer_id", descending=[True, False])
+        told = pl.read_parquet(every["explained"]["targets"][head.target]["path"])
+        assert told.columns == ["customer_id", "cutoff", number, "reasons"]
+        assert told.select("customer_id", number).equals(order.select("customer_id", number))
+        if told.is_empty():  # of one order, with a contract: nobody is in this log
+            assert head.target in ("tea", "ended")
+            continue
+        pairs = told.select("customer_id", "cutoff")
+        one = explain.frame(tiny_bundle, whole, pairs.tail(1), 3, target=head.target)
+        assert told["reasons"].to_list()[-1] == one["reasons"].to_list()[0] != []
     forgetting.forget(own, [risk["customer_id"][0]], lambda _: None)
     left = pl.read_parquet(every["explained"]["path"])
     assert left["customer_id"].to_list() == risk["customer_id"].to_list()[1:]
+    of_back = pl.read_parquet(every["explained"]["targets"]["back"]["path"])
+    assert of_back.height and risk["customer_id"][0] not in of_back["customer_id"]
 
 
 def test_the_last_scoring_may_be_another_model_s(tiny_bundle: Bundle, other: Bundle, tmp_path: Path) -> None:

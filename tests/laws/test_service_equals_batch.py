@@ -95,8 +95,10 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date], lang
         there = features(cutoffs)
         rows = [row for row in scored.iter_rows(named=True) if row["customer_id"] in there]
         why = reasons(bundle, language)
+        whys = {head.target: reasons(bundle, language, head.target) for head in bundle.own_heads}
         rows = [
-            row | nested(row) | {"targets": own(bundle, row), "reasons": why.get(row["customer_id"])} for row in rows
+            row | nested(row) | {"targets": own(bundle, row, whys), "reasons": why.get(row["customer_id"])}
+            for row in rows
         ]
         found |= {r["customer_id"]: {n: r[n] for n in SHARED} | {"features": there[r["customer_id"]]} for r in rows}
     nothing: Row = dict.fromkeys((*SHARED, "features")) | {
@@ -106,14 +108,14 @@ def batch(bundle: Bundle, frame: pl.DataFrame, cutoffs: dict[str, dt.date], lang
     return {name: found.get(name, nothing) for name in cutoffs}
 
 
-def reasons(bundle: Bundle, language: str) -> dict[str, list[Row]]:
+def reasons(bundle: Bundle, language: str, target: str | None = None) -> dict[str, list[Row]]:
     """Customer -> reasons of the newest matrix as columns hold them."""
-    found = explain.of_matrix(bundle, MATRICES[-1], 10, language)
+    found = explain.of_matrix(bundle, MATRICES[-1], 10, language, target)
     return {row["customer_id"]: row["reasons"] for row in found.iter_rows(named=True)}
 
 
-def own(bundle: Bundle, row: Row) -> Row:
-    """The batch's columns of the user's own targets as the service's answer holds them."""
+def own(bundle: Bundle, row: Row, whys: dict[str, dict[str, list[Row]]] | None = None) -> Row:
+    """The batch's columns of the user's own targets, and their reasons, as the service's answer holds them."""
     out: Row = {}
     for name, days in (("back", 14), ("visits", 28), ("tea", 28), ("ended", 28)):
         event = name in ("back", "ended")
@@ -124,6 +126,7 @@ def own(bundle: Bundle, row: Row) -> Row:
             "horizon_days": days, "eligible": number is not None, "probability": number if event else None,
             "expected": None if event else number, "base": base, "band": row.get(f"{name}_band"),
             "percentile_in_reference": row.get(f"{name}_percentile_in_reference"),
+            "reasons": (whys or {}).get(name, {}).get(row.get("customer_id", "")),
         }  # fmt: skip
     return out
 
@@ -232,6 +235,8 @@ def test_a_whole_log_through_the_service_equals_the_batch(
     assert len({row["churn_probability"] for row in there.values()}) > 5
     assert {row["targets"]["ended"]["eligible"] for row in there.values()} == {True, False}
     assert {len(row["reasons"]) for row in there.values() if row["eligible"]} == {10}
+    ended = [row["targets"]["ended"] for row in there.values()]
+    assert all(bool(one["reasons"]) == one["eligible"] for one in ended)
     known = canonical(log, tiny_bundle.definitions.rules)
     found = explain.frame(tiny_bundle, known, timeline.pairs_of(list(there), [cutoff]), 10)
     assert dict(found.select("customer_id", "reasons").iter_rows()) == {

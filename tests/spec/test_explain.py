@@ -22,6 +22,7 @@ from churn_clv.models import predict
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import PART, Head, Pool
 from churn_clv.models.renewal import COUNT, FIRST, LAST, Renewal
+from churn_clv.models.steps import Steps
 from churn_clv.models.usual import Usual
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,7 @@ COLUMNS = ("spend", LAST, COUNT, FIRST)
 EDGES = (7, 14, 28)
 RENEWAL = Renewal("MBG/NBD", 0.8, 5.0, 0.7, 2.4)
 LINEAR = Linear(-0.4, (0.1, 0.2, 0.3, 0.4), (0.05, 0.6, -0.5, 0.0), (0.3, 0.0, 0.0, -0.1))
+TABLE = Steps(LAST, (10.0, 60.0), (0.5, 0.3, 0.05))
 SUM = 1e-9
 
 
@@ -57,7 +59,7 @@ def booster(columns: tuple[str, ...], seed: int = 3, rate: float = 0.1, trees: i
 
 
 def heads() -> dict[str, Head]:
-    """Heads with and without each of their parts; of one the margins are extreme."""
+    """Heads with and without each of their parts, of churn and of other targets; of some the margins are extreme."""
     own, whole = booster((*COLUMNS, PART)), booster(COLUMNS, 5)
     both = Pool(RENEWAL, 0.25, LINEAR, 0.35)
     return {
@@ -69,11 +71,18 @@ def heads() -> dict[str, Head]:
         "extreme": Head("churned", 28, "hazard", booster((*COLUMNS, PART), rate=400.0, trees=3), edges=EDGES),
         "extreme in part": Head("churned", 28, "hazard", booster((*COLUMNS, PART), rate=400.0, trees=3), edges=EDGES,
                                 pool=both, whole=booster(COLUMNS, 7, rate=300.0, trees=3)),
+        "event": Head("back", 14, "event", whole, -0.2, 0.9, pool=Pool(None, 0.0, LINEAR, 0.3, TABLE, 0.4)),
+        "event of a booster": Head("back", 14, "event", whole, 0.1, 1.1),
+        "event of a table": Head("back", 14, "event", whole, pool=Pool(None, 0.0, None, 0.0, TABLE, 1.0)),
+        "extreme event": Head("back", 14, "event", booster(COLUMNS, 7, rate=300.0, trees=3),
+                              pool=Pool(None, 0.0, None, 0.0, TABLE, 1e-6)),
+        "count": Head("visits", 28, "count", whole, 0.03),
+        "amount": Head("tea", 28, "amount", whole, -0.1, 1.2, scale=40.0),
     }  # fmt: skip
 
 
 HEADS = heads()
-USUAL = {name: explain.learn([head], values(800, 9)) for name, head in HEADS.items()}
+USUAL = {name: explain.learn(head, values(800, 9)) for name, head in HEADS.items()}
 
 
 # --- by hand --------------------------------------------------------------------------------------
@@ -108,6 +117,37 @@ def test_the_page_s_example_by_hand() -> None:
     np.testing.assert_allclose(found.base, -0.4706, atol=1e-4)
     np.testing.assert_allclose(found.value[0], 0.2181, atol=1e-4)
     np.testing.assert_allclose(found.parts[:, 0], [0.0, 0.9370, -0.2483, 0.0], atol=1e-4)
+
+
+def test_an_event_s_table_by_hand() -> None:
+    """A booster's log-odds of 1 after 40 days, -1 before, 0 on average: .7311 against .5; a table .2, usually .1.
+
+    By halves .4655 against .3, log-odds of -.1382 against -.8473: all of it is of silence, about which both speak.
+    """
+    pool = Pool(None, 0.0, None, 0.0, Steps(LAST, (50.0,), (0.05, 0.2)), 0.5)
+    own = Head("back", 28, "event", stump(40, -1.0, 1.0, COLUMNS), pool=pool)
+    found = _chain.score(own, Usual((None,) * 4, (), (), 0.1), np.array([[0.0, 60.0, 1.0, 100.0]]))
+    np.testing.assert_allclose((found.base, found.value[0]), (-0.8473, -0.1382), atol=1e-4)
+    np.testing.assert_allclose(found.parts[:, 0], [0.0, 0.8473 - 0.1382, 0.0, 0.0], atol=1e-4)
+
+
+def test_two_features_of_an_event_by_hand() -> None:
+    """The same booster by silence, the table by purchase days, .4 against .1: .1155 and .15 of the mean's .2655.
+
+    The log-odds of .5655 less those of .3 are 1.1108: 4.183 times as much, .4834 of silence and .6275 of the days.
+    """
+    pool = Pool(None, 0.0, None, 0.0, Steps(COUNT, (3.0,), (0.05, 0.4)), 0.5)
+    own = Head("back", 28, "event", stump(40, -1.0, 1.0, COLUMNS), pool=pool)
+    found = _chain.score(own, Usual((None,) * 4, (), (), 0.1), np.array([[0.0, 60.0, 9.0, 100.0]]))
+    np.testing.assert_allclose(found.parts[:, 0], [0.0, 0.4834, 0.6275, 0.0], atol=2e-4)
+
+
+def test_a_count_by_hand() -> None:
+    """The log of 2 x e^(.1 + 1.5 m): m is 1 after 40 days, -1 before, 0 on average; silence has 1.5 of it."""
+    own = Head("visits", 28, "count", stump(40, -1.0, 1.0, COLUMNS), 0.1, 1.5, scale=2.0)
+    found = _chain.score(own, Usual((None,) * 4, (), ()), np.array([[0.0, 60.0, 1.0, 100.0]]))
+    np.testing.assert_allclose((found.base, found.value[0]), (np.log(2) + 0.1, np.log(2) + 1.6), rtol=1e-12)
+    np.testing.assert_allclose(found.parts[:, 0], [0.0, 1.5, 0.0, 0.0], atol=1e-12)
 
 
 def test_through_a_map_by_hand() -> None:
@@ -154,11 +194,15 @@ def test_the_renewal_model_s_parts_are_the_mean_over_all_orders() -> None:
 def test_base_and_contributions_sum_to_the_score(name: str) -> None:
     head, many = HEADS[name], values(3000, 4)
     found = _chain.score(head, USUAL[name], many)
-    score = predict.logit(head.predict(many))
-    assert found.value.tobytes() == score.tobytes()
+    if head.kind in ("count", "amount"):
+        score = np.log(head.predict(many))
+        np.testing.assert_allclose(found.value, score, rtol=0, atol=1e-12)
+    else:
+        score = predict.logit(head.predict(many))
+        assert found.value.tobytes() == score.tobytes()
     assert np.isfinite(found.parts).all()
     np.testing.assert_allclose(found.base + found.parts.sum(axis=0), score, rtol=0, atol=SUM)
-    if name == "extreme":
+    if name in ("extreme", "extreme event"):
         assert (np.abs(score) > 5).any()
 
 
@@ -179,7 +223,7 @@ def test_who_is_the_base_customer_has_no_reason() -> None:
     flat = lgb.train(plain, lgb.Dataset(few, label), num_boost_round=2)
     part = lgb.train(plain, lgb.Dataset(np.column_stack([few, np.zeros(10)]), label), num_boost_round=2)
     own = Head("churned", 28, "hazard", part, edges=(28,), whole=flat)
-    found = _chain.score(own, explain.learn([own], few), values(20, 2))
+    found = _chain.score(own, explain.learn(own, few), values(20, 2))
     assert not found.parts.any() and np.abs(found.value - found.base).max() < 1e-12
 
 
@@ -291,10 +335,51 @@ def test_reasons_as_columns(asked: tuple[Bundle, Floats]) -> None:
         explain.frame(bundle, log, pairs, 0)
 
 
+def test_a_target_of_one_s_own_is_explained_to_those_it_asks(asked: tuple[Bundle, Floats]) -> None:
+    """Of each kind: contributions of the strongest groups, all of them the whole way from the base to its number."""
+    bundle, _ = asked
+    log = canonical(tiny.plain_log(300, seed=5), bundle.definitions.rules)
+    pairs = timeline.pairs_of(log["customer_id"].unique(), [tiny.TRAINED_THROUGH])
+    rows, scored = bundle.rows_of(log, pairs), bundle.score_log(log, tiny.TRAINED_THROUGH)
+    assert len(bundle.own_heads) == 4
+    for head in bundle.own_heads:
+        number = scored[bundle.columns_of(head)[0]]
+        mine = scored.filter(number.is_not_null())
+        told = explain.frame(bundle, log, pairs, 3, target=head.target)
+        assert told.schema == explain.SCHEMA and told["customer_id"].to_list() == mine["customer_id"].to_list()
+        assert told.height > 3 and told["reasons"].list.len().max() == 3
+        values = bundle.values(rows.filter(number.is_not_null()), head)
+        found = explain.contributions(bundle, values, head.target)
+        known = number.drop_nulls().to_numpy()
+        said = predict.logit(known) if head.kind == "event" else np.log(known)
+        np.testing.assert_allclose(found.score, said, rtol=0, atol=1e-12)
+        every = explain.of_rows(bundle, values, 1000, target=head.target)
+        sums = [found.base + sum(r.contribution for r in own) for own in every]
+        np.testing.assert_allclose(sums, said, rtol=0, atol=SUM)
+
+
+def test_of_a_target_of_one_s_own_nobody_knows_what_to_expect(asked: tuple[Bundle, Floats]) -> None:
+    """Few purchases may well make a complaint less likely: the strongest feature tells it, against the own usual."""
+    bundle, _ = asked
+    place = {name: i for i, name in enumerate(bundle.features)}
+    row, parts = np.full(len(place), np.nan), np.zeros(len(place))
+    row[place["spend_last_28d"]], row[place["purchase_days"]] = 0.0, 900.0
+    parts[place["spend_last_28d"]], parts[place["purchase_days"]] = -0.9, -0.5
+    usual = explain._reasons._Usual(bundle, explain.meanings(bundle.definitions), "back")
+    words, group = explain.phrases("en"), [place["spend_last_28d"], place["purchase_days"]]
+    assert explain._reasons._reason(usual, words, row, parts, group, -1.4, 1.4).feature == "spend_last_28d"
+
+
 def test_no_base_customer_and_no_such_language_are_said(asked: tuple[Bundle, Floats]) -> None:
     bundle, rows = asked
     without = dataclasses.replace(bundle, reference=dataclasses.replace(bundle.reference, usual=None))
     with pytest.raises(UserError, match="Train it again"):
         explain.contributions(without, rows)
+    back = dataclasses.replace(bundle.reference.targets["back"], usual=None)
+    older = dataclasses.replace(bundle.reference, targets={**bundle.reference.targets, "back": back})
+    before = dataclasses.replace(bundle, reference=older)
+    with pytest.raises(UserError, match="Train it again"):
+        explain.contributions(before, rows, "back")
+    assert explain.own_targets(before) == ["visits", "tea", "ended"]
     with pytest.raises(UserError, match="'fr'"):
         explain.of_rows(bundle, rows, 1, "fr")

@@ -227,13 +227,17 @@ def _load_reference(entry: Mapping[str, Any]) -> Reference:
         interval=_load_interval(entry["interval"]) if entry["interval"] else None,
         retention=_load_retention(entry["retention"]) if entry["retention"] else None,
         targets={
-            name: TargetReference(tuple(t["quantiles"]), t["base"], tuple(t["band_edges"]))
+            name: TargetReference(tuple(t["quantiles"]), t["base"], tuple(t["band_edges"]), _load_usual(t.get("usual")))
             for name, t in entry["targets"].items()
         },
         outlook=outlook.from_json(entry["outlook"]) if entry["outlook"] else None,
         loss=LossTable(tuple(entry["loss"]["knots"]), tuple(entry["loss"]["share"])) if entry["loss"] else None,
-        usual=usual.from_json(entry["usual"]) if entry["usual"] else None,
+        usual=_load_usual(entry["usual"]),
     )
+
+
+def _load_usual(entry: Mapping[str, Any] | None) -> usual.Usual | None:
+    return usual.from_json(entry) if entry else None
 
 
 def _load_retention(entry: Mapping[str, Any]) -> Retention:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from churn_clv.models.predict import Floats, Head
+from churn_clv.models.usual import Usual
 from churn_clv.quantiles import percentile, quantiles_of
 
 # The column of the matrix that says who belongs to a target's population.
@@ -20,20 +21,24 @@ BANDS = ("low", "medium", "high")
 
 @dataclass(frozen=True)
 class TargetReference:
-    """Frozen at training: the judged predictions' quantiles, the base rate (or mean), the edges of the bands."""
+    """Frozen at training: the judged predictions' quantiles, the base rate (or mean), the edges of the bands.
+
+    ``usual`` is whom its reasons compare with, None in a bundle that gives none.
+    """
 
     quantiles: tuple[float, ...]
     base: float
     band_edges: tuple[float, ...]
+    usual: Usual | None = None
 
 
-def target_reference(judged: Floats, label: Floats) -> TargetReference:
+def target_reference(judged: Floats, label: Floats, usual: Usual | None = None) -> TargetReference:
     """From the judged out-of-sample predictions and what came.
 
     Band edges: the base rate, and the probability at twice its odds. Edges that a config gives are churn's.
     """
     base = float(np.mean(label))
-    return TargetReference(quantiles_of(judged), base, (base, 2 * base / (1 + base)))
+    return TargetReference(quantiles_of(judged), base, (base, 2 * base / (1 + base)), usual)
 
 
 def band(edges: Sequence[float], names: Sequence[str], values: Floats) -> list[str]:

@@ -33,7 +33,10 @@ def score(
         typer.Option("--changes", help="Also write who changed since the last scoring: band, eligibility, reason."),
     ] = False,
     reasons: Annotated[
-        str, typer.Option(help="Reasons too: a number, of so many likeliest to lapse, or `all` who have a score.")
+        str,
+        typer.Option(
+            help="Reasons too: a number, of so many likeliest to lapse (and of each target's highest), or `all`."
+        ),
     ] = "0",
     language: Annotated[str, typer.Option(help="Of the reasons: en or zh.")] = "en",
     again: Annotated[bool, typer.Option("--again", help="Score even if the same log was scored already.")] = False,
@@ -197,6 +200,8 @@ def print_scoring(document: Mapping[str, Any]) -> None:
     if document.get("explained"):
         why = document["explained"]
         out.print(f"reasons of {why['rows']:,} customers: {why['path']}", markup=False)
+        for target, own in why["targets"].items():
+            out.print(f"reasons of {target}, {own['rows']:,} customers: {own['path']}", markup=False)
     table = document.get("table")
     if table:
         state = "is in" if table["published"] else "was not put into"

@@ -15,7 +15,7 @@ from churn_clv.explain._words import DEFAULT, MOST, languages, phrases
 if TYPE_CHECKING:
     from churn_clv.explain._batch import SCHEMA, by_customer, frame, of_matrix
     from churn_clv.explain._catalogue import ENTRIES, THEMES, meanings
-    from churn_clv.explain._reasons import Explained, Reason, contributions, of_rows
+    from churn_clv.explain._reasons import Explained, Reason, contributions, of_rows, own_targets
     from churn_clv.explain._usual import learn
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "meanings",
     "of_matrix",
     "of_rows",
+    "own_targets",
     "phrases",
 ]
 
@@ -41,7 +42,7 @@ __all__ = [
 _LATER = {
     "_batch": ("SCHEMA", "by_customer", "frame", "of_matrix"),
     "_catalogue": ("ENTRIES", "THEMES", "meanings"),
-    "_reasons": ("Explained", "Reason", "contributions", "of_rows"),
+    "_reasons": ("Explained", "Reason", "contributions", "of_rows", "own_targets"),
     "_usual": ("learn",),
 }
 

@@ -9,7 +9,7 @@ each step they sum to what the step differs from the base customer's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from math import factorial
 
@@ -19,6 +19,7 @@ import numpy as np
 from churn_clv.models import predict
 from churn_clv.models.predict import CERTAIN, Floats, Head, Pool
 from churn_clv.models.renewal import COUNT, FIRST, LAST, Renewal
+from churn_clv.models.steps import Steps
 from churn_clv.models.usual import Usual
 
 INPUTS = (COUNT, FIRST, LAST)
@@ -47,8 +48,13 @@ class Step:
 
 
 def score(head: Head, usual: Usual, values: Floats) -> Step:
-    """The log-odds of the head's churn probability, its base and contributions; ``values`` (rows, columns)."""
-    step = _hazard(head, usual, values)
+    """The log-odds of the head's probability, its base and contributions; ``values`` (rows, columns).
+
+    Of a head that gives a count or money the logarithm of it.
+    """
+    if head.kind in ("amount", "count"):
+        return _logarithm(head, _margin(head.booster, values))
+    step = _hazard(head, usual, values) if head.kind == "hazard" else _event(head, values)
     if head.whole is not None:
         step = _averaged(step, _margin(head.whole, values))
     if head.pool is not None:
@@ -57,6 +63,19 @@ def score(head: Head, usual: Usual, values: Floats) -> Step:
     value = predict.logit(predict.mapped(mean, head.intercept, head.slope))
     start = float(predict.logit(predict.mapped(base, head.intercept, head.slope))[0])
     return step.through(value, start, head.slope / (mean * (1 - mean)))
+
+
+def _event(head: Head, values: Floats) -> Step:
+    """P(the event) of the booster alone."""
+    step = _sigmoid(_margin(head.booster, values))
+    return _clipped(step, np.clip(step.value, CERTAIN, 1 - CERTAIN))
+
+
+def _logarithm(head: Head, margin: Step) -> Step:
+    """Of the expected count or money: the margin moved and stretched."""
+    start = float(np.log(head.scale)) + head.intercept
+    slope = np.full_like(margin.value, head.slope)
+    return margin.through(start + head.slope * margin.value, start + head.slope * margin.base, slope)
 
 
 def totals(parts: Floats) -> Floats:
@@ -124,14 +143,25 @@ def _averaged(step: Step, margin: Step) -> Step:
 
 def _pooled(own: Step, pool: Pool, usual: Usual, values: Floats, head: Head) -> Step:
     """As ``Pool.mixed``; where the renewal model knows nothing of a customer, it is that there was no purchase."""
-    columns = head.booster.feature_name()[: values.shape[1]]
+    columns = head.columns[: values.shape[1]]
     said = own if pool.linear is None else _sigmoid(_linear(pool, usual, values))
     shares = (1 - pool.linear_share - pool.renewal_share, pool.linear_share, pool.renewal_share)
     given = own if pool.renewal is None else _renewal(pool.renewal, usual, values, columns, head.horizon_days, own)
     mean = shares[0] * own.value + shares[1] * said.value + shares[2] * given.value
     base = shares[0] * own.base + shares[1] * said.base + shares[2] * given.base
     parts = shares[0] * own.parts + shares[1] * said.parts + shares[2] * given.parts
-    return _clipped(Step(mean, base, parts), pool.mixed(own.value, values, columns, head.horizon_days))
+    alone = replace(pool, table=None).mixed(own.value, values, columns, head.horizon_days)
+    step = _clipped(Step(mean, base, parts), alone)
+    return step if pool.table is None else _tabled(step, pool.table, pool.table_share, usual, values, columns)
+
+
+def _tabled(step: Step, table: Steps, share: float, usual: Usual, values: Floats, columns: Sequence[str]) -> Step:
+    """The mean with what a table says: all of that is its column's."""
+    said = table.chance(values, columns)
+    parts = (1 - share) * step.parts
+    parts[columns.index(table.column)] += share * (said - usual.table)
+    mean, base = (1 - share) * step.value + share * said, (1 - share) * step.base + share * usual.table
+    return _clipped(Step(mean, base, parts), predict.mixture(step.value, said, share))
 
 
 def _clipped(step: Step, value: Floats) -> Step:

@@ -15,6 +15,7 @@ from churn_clv.explain import _chain
 from churn_clv.explain._catalogue import Earlier, Meaning, named
 from churn_clv.explain._words import DEFAULT, Phrases, phrases
 from churn_clv.models.predict import Floats
+from churn_clv.models.usual import Usual
 
 TENURE = "tenure_days"
 # Log-odds to which contributions sum to the score; less is rounding.
@@ -23,7 +24,10 @@ SAYS_NOTHING = 1e-9
 
 @dataclass(frozen=True)
 class Explained:
-    """Log-odds of churn as sums: ``score`` (rows,) = ``base`` + the columns of ``parts`` (columns, rows) added up."""
+    """A score as sums: ``score`` (rows,) = ``base`` + the columns of ``parts`` (columns, rows) added up.
+
+    The score is the log-odds of churn or of a target of the user's own, or the logarithm of a count or of money.
+    """
 
     columns: tuple[str, ...]
     base: float
@@ -33,11 +37,11 @@ class Explained:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a customer's churn probability is above or below the base customer's.
+    """Why a customer's number is above or below the base customer's.
 
     ``feature`` is the strongest of a group of features that say the same thing, ``contribution`` what the whole group
-    adds to the log-odds of churn, ``share`` its size over that of all groups. ``usual`` is the customer's own or else
-    the population's median (``usual_of``), null where nobody knows; ``value`` is null where the feature is.
+    adds to the score (``Explained``), ``share`` its size over that of all groups. ``usual`` is the customer's own or
+    else the population's median (``usual_of``), null where nobody knows; ``value`` is null where the feature is.
     """
 
     feature: str
@@ -51,32 +55,33 @@ class Reason:
     text: str
 
 
-def contributions(bundle: Bundle, values: Floats) -> Explained:
-    """What each core feature adds to the log-odds of churn of eligible customers; ``values`` (rows, core features).
+def contributions(bundle: Bundle, values: Floats, target: str | None = None) -> Explained:
+    """What each feature adds to the score of customers who are asked about; ``values`` (rows, the head's features).
 
-    UserError for a bundle without a base customer, which cannot be explained.
+    Of churn, or of a ``target`` of the user's own. UserError for a bundle without a base customer, which cannot be
+    explained.
     """
-    usual = bundle.reference.usual
-    if usual is None:
-        raise UserError("this model holds no base customer to compare with, so it gives no reasons. Train it again.")
-    head = next(h for h in bundle.heads if h.kind == "hazard")
+    usual = _usual_of(bundle, target)
+    head = next(h for h in bundle.heads if (h.kind == "hazard" if target is None else h.target == target))
     found = _chain.score(head, usual, values)
-    return Explained(bundle.core_features, found.base, found.value, found.parts)
+    return Explained(_columns(bundle, target), found.base, found.value, found.parts)
 
 
-def of_rows(bundle: Bundle, values: Floats, k: int, language: str = DEFAULT) -> list[list[Reason]]:
-    """The ``k`` strongest reasons of eligible customers, strongest first; ``values`` (rows, core features).
+def of_rows(
+    bundle: Bundle, values: Floats, k: int, language: str = DEFAULT, target: str | None = None
+) -> list[list[Reason]]:  # fmt: skip
+    """The ``k`` strongest reasons of customers who are asked about, strongest first; ``values`` as ``contributions``.
 
     Fewer where fewer groups count at all. UserError for a language without phrases or a bundle without a base customer.
     """
     if not len(values):
         return []
-    words, found = phrases(language), contributions(bundle, values)
+    words, found = phrases(language), contributions(bundle, values, target)
     known = named(bundle.features, bundle.definitions)
-    groups = _groups(tuple(known[name].group for name in bundle.core_features))
+    groups = _groups(tuple(known[name].group for name in found.columns))
     summed = np.stack([_chain.totals(found.parts[list(places)]) for places in groups])
     size = _chain.totals(np.abs(summed))
-    usual = _Usual(bundle, known)
+    usual = _Usual(bundle, known, target)
     return [
         [
             _reason(usual, words, values[row], found.parts[:, row], groups[place], float(summed[place, row]),
@@ -85,6 +90,22 @@ def of_rows(bundle: Bundle, values: Floats, k: int, language: str = DEFAULT) -> 
         ]
         for row in range(len(values))
     ]  # fmt: skip
+
+
+def own_targets(bundle: Bundle) -> list[str]:
+    """The targets of the user's own that can be explained: all, but in a bundle of before they had a base customer."""
+    return [h.target for h in bundle.own_heads if bundle.reference.targets[h.target].usual is not None]
+
+
+def _usual_of(bundle: Bundle, target: str | None) -> Usual:
+    usual = bundle.reference.usual if target is None else bundle.reference.targets[target].usual
+    if usual is None:
+        raise UserError("this model holds no base customer to compare with, so it gives no reasons. Train it again.")
+    return usual
+
+
+def _columns(bundle: Bundle, target: str | None) -> tuple[str, ...]:
+    return bundle.core_features if target is None else bundle.features
 
 
 @lru_cache(maxsize=32)
@@ -101,12 +122,13 @@ def _strongest(parts: Floats, k: int) -> list[int]:
 class _Usual:
     """What is usual, for the customers of one bundle."""
 
-    def __init__(self, bundle: Bundle, known: Mapping[str, Meaning]) -> None:
-        assert bundle.reference.usual is not None
-        self.columns, self.currency = bundle.core_features, bundle.currency
+    def __init__(self, bundle: Bundle, known: Mapping[str, Meaning], target: str | None = None) -> None:
+        # Whether more of a feature is riskier says the catalogue; of a target of the user's own nobody knows.
+        self.expected = target is None
+        self.columns, self.currency = _columns(bundle, target), bundle.currency
         self.place = {name: i for i, name in enumerate(self.columns)}
         self.meanings = [known[name] for name in self.columns]
-        self.medians = bundle.reference.usual.medians
+        self.medians = _usual_of(bundle, target).medians
 
     def of(self, place: int, row: Floats, way: int = 0) -> tuple[float | None, bool, bool]:
         """What is usual of the feature at ``place``, whether it is the customer's own, and whether it fits.
@@ -152,13 +174,14 @@ def _reason(
     """The reason of a group, told by the strongest feature that pulls the group's way as anyone would expect.
 
     A regression may weigh near-copies against each other: the strongest of all might say "nothing bought lately" for a
-    lower risk. Where none is as expected it is told nevertheless.
+    lower risk. Where none is as expected, or nobody knows what is, the strongest tells it.
     """
     way = 1 if total > 0 else -1
     ordered = sorted((i for i in places if way * parts[i] > 0), key=lambda i: -abs(float(parts[i])))
-    place = next((i for i in ordered if usual.of(i, row, way)[2]), ordered[0])
+    expected = (i for i in ordered if usual.expected and usual.of(i, row, way)[2])
+    place = next(expected, ordered[0])
     meaning, value = usual.meanings[place], number(row[place])
-    wont, own, _ = usual.of(place, row, way)
+    wont, own, _ = usual.of(place, row, way if usual.expected else 0)
     return Reason(
         feature=meaning.feature,
         value=value,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from churn_clv.models.predict import Floats, Head, by_part, raw_contributions
@@ -13,18 +11,24 @@ from churn_clv.models.usual import Usual
 ROWS = 500
 
 
-def learn(heads: Sequence[Head], values: Floats) -> Usual:
-    """Medians and mean parts of the eligible, ``values`` (rows, core columns), for the hazard head among ``heads``."""
-    head = next(h for h in heads if h.kind == "hazard")
+def learn(head: Head, values: Floats) -> Usual:
+    """Medians and mean parts of those whom the head is asked about, ``values`` (rows, its columns)."""
     some = np.ascontiguousarray(values[:: -(-len(values) // ROWS)])
-    last = raw_contributions(head.booster, by_part(some, len(head.edges)))[0][-1].reshape(len(head.edges), len(some))
-    linear = head.pool.linear if head.pool is not None else None
+    pool = head.pool
     terms = np.zeros(values.shape[1])
-    for place, term in linear.terms(values) if linear is not None else ():
+    for place, term in pool.linear.terms(values) if pool is not None and pool.linear is not None else ():
         terms[place] = term.mean()
+    table = None if pool is None or pool.table is None else pool.table.chance(values, head.columns)
     known = [column[~np.isnan(column)] for column in values.T]
     return Usual(
         medians=tuple(float(np.median(column)) if len(column) else None for column in known),
-        parts=tuple(last.mean(axis=1).tolist()),
-        linear=tuple(terms.tolist()) if linear is not None else (),
+        parts=_parts(head, some) if head.kind == "hazard" else (),
+        linear=tuple(terms.tolist()) if pool is not None and pool.linear is not None else (),
+        table=0.0 if table is None else float(table.mean()),
     )
+
+
+def _parts(head: Head, values: Floats) -> tuple[float, ...]:
+    """What each part of the horizon adds to the hazard booster's margin, on average."""
+    last = raw_contributions(head.booster, by_part(values, len(head.edges)))[0][-1]
+    return tuple(last.reshape(len(head.edges), len(values)).mean(axis=1).tolist())

@@ -113,4 +113,5 @@ def _target(bundle: Bundle, place: int) -> pl.Expr:
         percentile_in_reference=pl.col(rank),
         base=pl.lit(bundle.reference.targets[head.target].base),
         band=pl.col(event[1]) if event else pl.lit(None, pl.String),
+        reasons=pl.lit(None),
     ).alias(head.target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 from pydantic_core import to_json
@@ -16,7 +16,7 @@ from churn_clv.playbook import Actions
 from churn_clv.service import reading
 from churn_clv.service.deadline import Check, unlimited
 from churn_clv.service.measures import Measures
-from churn_clv.service.predictions import Columns, predictions
+from churn_clv.service.predictions import Columns, Reasons, predictions
 from churn_clv.service.reading import Histories, Unacceptable
 from churn_clv.service.replies import Problem
 from churn_clv.service.warned import Warnings, clean, count_dropped, count_later, judge_cutoffs
@@ -65,11 +65,12 @@ def answer(
     rows = bundle.rows_of(frame, pairs)
     check()
     reasons = _reasons(histories, rows, bundle)
+    own_reasons = {target: _reasons(histories, rows, bundle, target) for target in explain.own_targets(bundle)}
     check()
     names = [name for h in histories for name in h.names]
     scored = bundle.predict(rows, frame)
     beside = _beside(histories, frame, rows, scored, bundle, actions)
-    found = iter(predictions(names, cutoffs, scored, {"reasons": reasons, **beside}, bundle, warnings.of))
+    found = iter(predictions(names, cutoffs, scored, {"reasons": reasons, **beside}, own_reasons, bundle, warnings.of))
     if measures is not None:
         _measure(rows, scored, len(cutoffs), bundle, measures)
     return [to_json({"predictions": [*itertools.islice(found, len(h.names))]}) for h in histories]
@@ -83,16 +84,19 @@ def _measure(rows: pl.DataFrame, scored: pl.DataFrame, customers: int, bundle: B
     measures.features({name: nulls[name] for name in bundle.features}, rows.height)
 
 
-def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle) -> list[list[dict[str, Any]] | None]:
-    """By customer's position the reasons, as many and in the language that the request asks for, or None."""
-    out: list[list[dict[str, Any]] | None] = []
+def _reasons(histories: Sequence[Histories], rows: pl.DataFrame, bundle: Bundle, target: str | None = None) -> Reasons:
+    """By customer's position the reasons of churn or of a target of the user's own, or None.
+
+    As many and in the language that the request asks for.
+    """
+    out: Reasons = []
     for h in histories:
         if not h.explain:
             out += [None] * len(h.names)
             continue
         own = reading.keys(pl.int_range(len(out), len(out) + len(h.names), dtype=pl.UInt32, eager=True))
         asked = rows.filter(pl.col("customer_id").is_in(own.implode()))
-        found = explain.by_customer(bundle, asked, h.explain, h.language)
+        found = explain.by_customer(bundle, asked, h.explain, h.language, target)
         out += [found.get(key) for key in own]
     return out
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,11 +21,12 @@ AS_SCORED = (
     "margin_rate", "historic_value", "total_value", "score_valid_until",
 )  # fmt: skip
 Columns = dict[str, list[Any]]
+Reasons = list[list[dict[str, Any]] | None]
 
 
 def predictions(
     names: Sequence[str], cutoffs: Sequence[dt.date], scored: pl.DataFrame,
-    beside: Columns, bundle: Bundle, warnings: list[list[Warned]],
+    beside: Columns, own_reasons: Mapping[str, Reasons], bundle: Bundle, warnings: list[list[Warned]],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One Prediction for each customer, as plain values: a model for each would cost more than the predictions."""
     found = _spread(scored, len(names))
@@ -40,7 +41,7 @@ def predictions(
                 "unknown" if e is None else why for e, why in zip(found["eligible"], found["reason"], strict=True)
             ],
             **_nested(found, bundle),
-            "targets": _targets(found, bundle),
+            "targets": _targets(found, own_reasons, bundle),
             **beside,
             "warnings": [*warnings],
         }
@@ -93,14 +94,16 @@ def _each(found: Columns, columns: dict[str, str], told_by: str | None = None) -
     return [None if one is None else dict(zip(columns, row, strict=True)) for one, row in zip(told, rows, strict=True)]
 
 
-def _targets(found: Columns, bundle: Bundle) -> list[dict[str, Any]]:
+def _targets(found: Columns, reasons: Mapping[str, Reasons], bundle: Bundle) -> list[dict[str, Any]]:
     """For each customer the answers to the targets of the user's own, as TargetAnswer has them."""
     out: list[dict[str, Any]] = [{} for _ in found["customer_id"]]
     for head in bundle.own_heads:
         number, rank, *event = bundle.columns_of(head)
         base = bundle.reference.targets[head.target].base
         bands = found[event[1]] if event else [None] * len(out)
-        for targets, value, place, band in zip(out, found[number], found[rank], bands, strict=True):
+        whys = reasons.get(head.target, [None] * len(out))
+        rows = zip(out, found[number], found[rank], bands, whys, strict=True)
+        for targets, value, place, band, why in rows:
             targets[head.target] = {
                 "horizon_days": head.horizon_days,
                 "eligible": value is not None,
@@ -109,5 +112,6 @@ def _targets(found: Columns, bundle: Bundle) -> list[dict[str, Any]]:
                 "percentile_in_reference": place,
                 "base": base,
                 "band": band,
+                "reasons": why,
             }
     return out

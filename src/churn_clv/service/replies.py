@@ -31,6 +31,31 @@ class Warned(Answer):
     detail: str
 
 
+class Reason(Answer):
+    """One of the strongest reasons of a score: what the model went by, which need not be the cause."""
+
+    feature: Annotated[str, Field(description="The strongest of a group of features that say the same thing.")]
+    value: Annotated[float | None, Field(description="The customer's; null where the feature is not known.")]
+    usual: Annotated[float | None, Field(description="What it usually is.")]
+    usual_of: Annotated[
+        Literal["customer", "population"] | None,
+        Field(description="Whose usual: the customer's own, or the median of those asked at the model's test."),
+    ]
+    direction: Annotated[
+        Literal["raises", "lowers"], Field(description="The probability, count or money that is explained.")
+    ]
+    contribution: Annotated[
+        float,
+        Field(
+            description="Of the group to the log-odds (of a count or money: the logarithm); with the others and a base "
+            "it sums to them."
+        ),
+    ]
+    share: Annotated[float, Field(ge=0, le=1, description="Its size over the sizes of all groups' contributions.")]
+    theme: Literal["price", "service", "engagement", "product", "rhythm"]
+    text: Annotated[str, Field(examples=["no purchase for 74 days against a usual 30"])]
+
+
 class TargetAnswer(Answer):
     """What is foreseen of one target of the config beside churned and spend; null for who is not of its population."""
 
@@ -43,25 +68,9 @@ class TargetAnswer(Answer):
     band: Annotated[
         str | None, Field(description="Of a probability: low below the base rate, high from twice its odds on.")
     ]
-
-
-class Reason(Answer):
-    """One of the strongest reasons of a score: what the model went by, which need not be the cause."""
-
-    feature: Annotated[str, Field(description="The strongest of a group of features that say the same thing.")]
-    value: Annotated[float | None, Field(description="The customer's; null where the feature is not known.")]
-    usual: Annotated[float | None, Field(description="What it usually is.")]
-    usual_of: Annotated[
-        Literal["customer", "population"] | None,
-        Field(description="Whose usual: the customer's own, or the median of the eligible at the model's test."),
+    reasons: Annotated[
+        list[Reason] | None, Field(description="As those of churn; null where not asked for, or not of its population.")
     ]
-    direction: Annotated[Literal["raises", "lowers"], Field(description="The churn probability.")]
-    contribution: Annotated[
-        float, Field(description="Of the group to the log-odds of churn; with the others and a base it sums to them.")
-    ]
-    share: Annotated[float, Field(ge=0, le=1, description="Its size over the sizes of all groups' contributions.")]
-    theme: Literal["price", "service", "engagement", "product", "rhythm"]
-    text: Annotated[str, Field(examples=["no purchase for 74 days against a usual 30"])]
 
 
 class CustomerSegments(Answer):

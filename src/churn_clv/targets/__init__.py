@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from churn_clv import bundle, comparison, config, labels
+from churn_clv import bundle, comparison, config, explain, labels
 from churn_clv.comparison import Party
 from churn_clv.config import CORE
 from churn_clv.errors import UserError
@@ -94,7 +94,8 @@ def learn(shop: Workshop, say: Say = lambda _: None) -> Learnt:
             continue
         judged = found[0]
         heads.append(head(judged.room, judged.plan, judged.chosen, judged.plan.ends))
-        references[name] = bundle.target_reference(judged.predicted, judged.label)
+        usual = explain.learn(heads[-1], judged.room.values[judged.rows])
+        references[name] = bundle.target_reference(judged.predicted, judged.label, usual)
         documents[name] = describe(judged)
     return Learnt(tuple(heads), references, documents, refused)
 

@@ -115,6 +115,7 @@ def train(
         "matrix_order": matrix.order_hash(judged.snapshots),
         "targets": own.documents,
     }
+    hazard = next(h for h in heads if h.kind == "hazard")
     churn = judged.predictions["churn_probability"].to_numpy()
     reference = bundle.make_reference(
         churn,
@@ -125,7 +126,7 @@ def train(
         retention.learn(log, judged.definitions, judged.targets.get("spend"), judged.plan.earliest),
         outlook(log, judged, settings, say),
         own.references,
-        explain.learn(heads, judged.shop.values[judged.shop.rows([judged.plan.test])]),
+        explain.learn(hazard, judged.shop.values[judged.shop.rows([judged.plan.test])]),
     )
     shipped = bundle.Bundle(
         definitions=judged.definitions,
