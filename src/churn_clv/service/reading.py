@@ -91,8 +91,10 @@ def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories
         counts = [len(c.events) for c in request.customers]
         owner, starts = np.repeat(np.arange(len(counts)), counts), [*itertools.accumulate(counts, initial=0)]
         # pydantic keeps a model's values in its dictionary; going there is a fraction of the price of asking the model
-        rows = (vars(event) for customer in request.customers for event in customer.events)
-        columns = dict(zip(PLAIN, zip(*map(operator.itemgetter(*PLAIN), rows), strict=True), strict=False))
+        events = [event for customer in request.customers for event in customer.events]
+        told = set().union(*(event.model_fields_set for event in events))
+        rows = [*map(vars, events)]
+        columns = {name: [*map(operator.itemgetter(name), rows)] for name in PLAIN if name in told}
     unseen = (UNSEEN,) if bundle.definitions.rules.text else (UNSEEN, TEXT)
     given = {name: values for name, values in columns.items()
              if values and name not in unseen and values.count(None) < len(values)}  # fmt: skip
