@@ -150,6 +150,7 @@ def test_rungs_that_do_better_on_clv_are_named() -> None:
 
 def test_bounds_and_orders_are_told() -> None:
     told = wording.clv(PLAIN["clv"])
+    assert "Gini 0.8100 (of the first window alone 0.8000)." in told
     assert (
         "judged at 2017-10-01 on 2,345 customers: 8.7% lie above (9.4% had the total been right) and 6.0% below" in told
     )

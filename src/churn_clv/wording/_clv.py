@@ -14,11 +14,12 @@ def clv(found: Mapping[str, Any]) -> str:
     """What the CLV was judged at, how far its total was off, and how much of it is extrapolated."""
     total, worst, last = (number("spend_total_ratio", found[k]) for k in ("total_ratio", "worst", "last_window_worst"))
     cutoffs = listed([str(c) for c in found["cutoffs"]])
+    gini, first = (number("spend_gini", found[k]) for k in ("gini", "horizon_gini"))
     return (
         f"CLV over {found['windows_judged']} windows of {found['window_days']} days, of everyone known at {cutoffs}: "
         f"the predicted total over the actual is {total} (farthest off {worst}), in the last window {last} at worst; "
-        f"Gini {number('spend_gini', found['gini'])}. {percent(found['extrapolated_share'], '.0%')} of it lies beyond "
-        f"what the log had seen mature. {_bounds(found['bounds'])}{_margins(found.get('margin'))}"
+        f"Gini {gini} (of the first window alone {first}). {percent(found['extrapolated_share'], '.0%')} of it lies "
+        f"beyond what the log had seen mature. {_bounds(found['bounds'])}{_margins(found.get('margin'))}"
     )
 
 
