@@ -97,7 +97,7 @@ def read(request: PredictRequest, bundle: Bundle, now: dt.datetime) -> Histories
         columns = {name: [*map(operator.itemgetter(name), rows)] for name in PLAIN if name in told}
     unseen = (UNSEEN,) if bundle.definitions.rules.text else (UNSEEN, TEXT)
     given = {name: values for name, values in columns.items()
-             if values and name not in unseen and values.count(None) < len(values)}  # fmt: skip
+             if values and name not in unseen and any(value is not None for value in values)}  # fmt: skip
     return Histories(
         names, cutoffs, owner, given, starts, request.explain, request.language, request.segments, request.action
     )
