@@ -433,7 +433,8 @@ def _engagement(h: _History) -> Row:
         for window in {w, h.long_window}:
             count = sum(a <= window for a in ages)
             out[f"{name}_events_last_{window}d"] = count if h.covered(window, kind) else None
-        out[f"{name}_missed"] = over(min(ages, default=0) * len(of_kind), h.tenure) if of_kind else None
+        if kind in h.d["seen_by"]:
+            out[f"{name}_missed"] = over(min(ages, default=0) * len(of_kind), h.tenure) if of_kind else None
         if "value" in h.d["columns"]:
             valued = by_day([e for e in of_kind if e["value"] is not None])
             latest = max(e["value"] for e in valued[max(valued)]) if valued else None

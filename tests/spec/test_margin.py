@@ -175,7 +175,7 @@ def test_a_rate_is_blind_to_the_future() -> None:
 
 
 DOCUMENT = {"total_ratio": 1.0, "worst": 1.0, "last_window_worst": 1.0, "cutoffs": ["2024-01-01"], "windows_judged": 5,
-            "window_days": 28, "gini": 0.5, "extrapolated_share": 0.0, "bounds": None}  # fmt: skip
+            "window_days": 28, "gini": 0.5, "horizon_gini": 0.5, "extrapolated_share": 0.0, "bounds": None}  # fmt: skip
 
 
 # --- a bundle that knows margins ------------------------------------------------------------------

@@ -47,6 +47,9 @@ def _seen(kinds: tuple[str, ...]) -> list[Feature]:
     since = [pl.col("days_since_last_purchase"), *(pl.col(f"days_since_last_{_name(k)}") for k in kinds)]
     shown = f"a purchase or one of: {', '.join(kinds)}"
     return [
+        *(derived(f"{name}_missed", _missed(f"days_since_last_{name}", f"{name}_events"),
+                  f"'{kind}' events that would have come since the last one, at the customer's mean rate.",
+                  "null without such events") for kind, name in ((kind, _name(kind)) for kind in kinds)),
         derived("times_seen", pl.sum_horizontal(times), f"Purchase days and other times seen ({', '.join(kinds)}).",
                 "never null for a known customer"),
         derived("times_seen_per_week", ratio(pl.col("times_seen") * 7, "tenure_days"),
@@ -76,9 +79,6 @@ def _of_kind(definitions: Definitions, kind: str) -> list[Feature]:
               of=(kind,)),
         statistic(f"days_since_last_{name}", pl.col("age_days").filter(is_kind).min(), "touches",
                   f"Days from the last '{kind}' event to the cutoff.", of=(kind,)),
-        derived(f"{name}_missed", _missed(f"days_since_last_{name}", f"{name}_events"),
-                f"'{kind}' events that would have come since the last one, at the customer's mean rate.",
-                "null without such events"),
     ]  # fmt: skip
     for w in definitions.two_windows_days:
         out.append(count(f"{name}_events_last_{w}d", events_.filter(is_kind & within(w)).sum(), "touches",

@@ -28,11 +28,11 @@ def test_per_kind() -> None:
 
 def test_what_would_have_come_since() -> None:
     """Known for 40 days, 2 visits, the last 5 days ago: 5 x 2 / 40 = 1/4. All on one day: as many as there were."""
-    assert part([event("visit", 40), event("visit", 5), event("survey", 10)], "visit_missed", "survey_missed") == [
-        0.25, 0.25,
-    ]  # fmt: skip
+    assert part([event("visit", 40), event("visit", 5), event("survey", 10)], "visit_missed") == [0.25]
     assert part([event("visit", 3), event("visit", 3)], "visit_missed") == [2.0]
     assert part([buy(3)], "visit_missed") == [None]
+    # what the business sends or asks has no rhythm of the customer's
+    assert "survey_missed" not in features.names(drawn.definitions())
 
 
 def test_buying_and_visits_are_one_rhythm() -> None:
