@@ -18,9 +18,9 @@ def test_a_model_that_knows_all_has_all_but_what_one_more_origin_would_deny(inde
 
 
 def test_the_share_is_the_one_of_least_log_loss() -> None:
-    """.5 and a far too certain .999, wrong once in four: a half of each says .7495, (3 x -log .7495 - log .2505) / 4 = .562.
+    """.5 and a far too certain .999, wrong once in four: half of each says .7495.
 
-    A quarter gives .598, three quarters .619; one origin leaves half of the half.
+    That loses (3 x -log .7495 - log .2505) / 4 = .562, a quarter .598, three quarters .619. One origin: half of it.
     """
     sure = np.array([0.999, 0.999, 0.001, 0.999])
     assert _learn._share(HALF, sure, LABEL, 1) == 0.25
