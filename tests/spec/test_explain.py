@@ -142,6 +142,15 @@ def test_two_features_of_an_event_by_hand() -> None:
     np.testing.assert_allclose(found.parts[:, 0], [0.0, 0.4834, 0.6275, 0.0], atol=2e-4)
 
 
+def test_the_usual_of_an_event_by_hand() -> None:
+    """Silence of 5, 10 and 60 days and never: the table says .5, .3, .05 and .5, so .3375; spends of 1, 2, 3 and 6."""
+    rows = np.array([[1.0, 5.0, 1.0, 9.0], [2.0, 10.0, 2.0, 9.0], [3.0, 60.0, 3.0, 9.0], [6.0, np.nan, 0.0, np.nan]])
+    usual = explain.learn(HEADS["event of a table"], rows)
+    assert usual.table == 0.3375 and usual.medians == (2.5, 10.0, 1.5, 9.0)
+    assert usual.parts == () == usual.linear
+    assert explain.learn(HEADS["event of a booster"], rows).table == 0.0
+
+
 def test_a_count_by_hand() -> None:
     """The log of 2 x e^(.1 + 1.5 m): m is 1 after 40 days, -1 before, 0 on average; silence has 1.5 of it."""
     own = Head("visits", 28, "count", stump(40, -1.0, 1.0, COLUMNS), 0.1, 1.5, scale=2.0)
