@@ -191,6 +191,15 @@ def test_the_table_of_recency_is_the_rung(name: str) -> None:
     assert said.tolist() == rung.tolist() and len(set(said.tolist())) > 1
 
 
+@pytest.mark.parametrize("name", ["first_purchase", "second_order", "complaint"])
+def test_reasons_compare_with_those_asked_at_the_test_cutoff(name: str, trained: training.Trained) -> None:
+    found = of(name)
+    usual, tenure = trained.bundle.reference.targets[name].usual, found.room.columns.index("tenure_days")
+    assert usual is not None and len(usual.medians) == len(found.room.columns)
+    assert usual.medians[tenure] == np.median(found.room.values[found.rows, tenure])
+    assert usual.medians[tenure] != np.median(found.room.values[:, tenure])  # which is of all cutoffs
+
+
 def test_prospects_have_no_table_of_recency() -> None:
     found = of("first_purchase")
     assert found.room.recency(found.plan, found.plan.test) is None and found.chosen.recency_share == 0
