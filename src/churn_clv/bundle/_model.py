@@ -148,10 +148,11 @@ class Bundle:
             return self.score_pairs(frame, pairs)
         met = frame.filter(pl.col("event_type").is_in(self.event_types))
         past = timeline.Past(met, pairs).known()
-        rows, eligible = matrix.build_lean(past, self.definitions, (ORDERS, LIFETIME), self._also)
+        own = self.segments
+        always = (ORDERS, LIFETIME, *(() if own is None else segments.features_read(own, self.definitions)))
+        rows, eligible = matrix.build_lean(past, self.definitions, always, self._also)
         scores = self.predict(rows, frame, eligible)
-        # the lean matrix lacks the features of those who are not eligible, and they are in segments, too
-        return scores if self.segments is None else scores.hstack(self._segments_of(past, None, scores))
+        return scores if own is None else scores.hstack(self._segments_of(past, rows, scores))
 
     def score_pairs(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         """Predictions for the known customers among ``pairs`` (``customer_id``, ``cutoff``), in the matrix's order.

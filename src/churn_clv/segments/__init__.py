@@ -5,7 +5,7 @@ customer's past and scores only, so that a customer moves by acting alone. Docs:
 """
 
 from churn_clv.segments._clusters import logs, nearest_centre, placed
-from churn_clv.segments._columns import assign, columns, floats, read
+from churn_clv.segments._columns import assign, columns, features_read, floats, read
 from churn_clv.segments._history import offered
 from churn_clv.segments._lifecycle import critical, staged
 from churn_clv.segments._migration import NONE, UNKNOWN, matrix, migration, moved, sizes
@@ -63,6 +63,7 @@ __all__ = [
     "edges",
     "empty_levels",
     "features_of",
+    "features_read",
     "floats",
     "from_json",
     "group_table",

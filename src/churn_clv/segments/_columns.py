@@ -20,8 +20,17 @@ def columns(
     settings: config.Config,
 ) -> pl.DataFrame:  # fmt: skip
     """COLUMNS of each pair of ``past``; scores (``Bundle.predict``) and matrix (``rows``, if made) in its order."""
-    history = read(past, definitions, own.rules, () if own.clusters is None else own.clusters.features, rows)
+    history = read(past, definitions, own.rules, _clustered(own), rows)
     return assign(own, history, scores, definitions, settings)
+
+
+def features_read(own: Segments, definitions: Definitions) -> tuple[str, ...]:
+    """The features of everyone that ``columns`` looks at, and builds where the matrix does not have them."""
+    return _history.columns(definitions, _rules.looked_at(own.rules) | set(_clustered(own)))
+
+
+def _clustered(own: Segments) -> tuple[str, ...]:
+    return () if own.clusters is None else own.clusters.features
 
 
 def read(

@@ -28,6 +28,19 @@ def _offered(definitions_json: str) -> frozenset[str]:
     return frozenset(f.name for f in catalogue if not f.hidden)
 
 
+def columns(definitions: Definitions, wanted: set[str]) -> tuple[str, ...]:
+    """The features that ``read`` looks at, as far as the log can give them: its own, and the ``wanted`` ones."""
+    there = offered(definitions)
+    return tuple(dict.fromkeys((*BASE, *_named(definitions).values(), *sorted(wanted & there))))
+
+
+def _named(definitions: Definitions) -> dict[str, str]:
+    """Quantities of a horizon window or of all time that this log has, and the features that they are."""
+    there, window = offered(definitions), definitions.horizon_window_days
+    named = {"spend": "spend", EARNED: f"spend_last_{window}d", ENGAGEMENT: f"touches_last_{window}d"}
+    return {name: own for name, own in named.items() if own in there}
+
+
 def read(
     past: timeline.Past, definitions: Definitions, rules: SegmentRules, wanted: set[str],
     rows: pl.DataFrame | None = None,
@@ -42,19 +55,16 @@ def read(
     gap of more than the days after which one has lapsed), ``_near`` and ``_before`` (purchase days in the last so many
     days, and in as many before).
     """
-    there, window = offered(definitions), definitions.horizon_window_days
-    named = {"spend": "spend", EARNED: f"spend_last_{window}d", ENGAGEMENT: f"touches_last_{window}d"}
-    named = {name: own for name, own in named.items() if own in there}
-    columns = tuple(dict.fromkeys((*BASE, *named.values(), *sorted(wanted & there))))
-    found = past.pairs.hstack([] if rows is None else rows.select(c for c in columns if c in rows.columns))
-    if left := tuple(c for c in columns if c not in found.columns):
+    asked = columns(definitions, wanted)
+    found = past.pairs.hstack([] if rows is None else rows.select(c for c in asked if c in rows.columns))
+    if left := tuple(c for c in asked if c not in found.columns):
         found = found.hstack(features.build(past, definitions, left).select(left))
     rhythm = _rhythm(definitions.active_within_days, rules)
     gaps = past.collect(features.grain(past, "gaps").group_by("row").agg(rhythm))
     out = found.join(gaps, on="row", how="left", maintain_order="left")
     return out.select(
         pl.exclude("row", "_gaps", "_near", "_before"), pl.col("_gaps", "_near", "_before").fill_null(0),
-        *(pl.col(own).alias(name) for name, own in named.items() if name != own),
+        *(pl.col(own).alias(name) for name, own in _named(definitions).items() if name != own),
     )  # fmt: skip
 
 
