@@ -511,3 +511,28 @@ def test_value_by_hand(client: Client) -> None:
         assert got["total_value"] == pytest.approx(got["historic_value"] + got["clv_by_months"]["24"])
     assert three["historic_value"] == pytest.approx(margin * 60.0)
     assert one(client, buys("2023-01-20"), "2023-01-25")["clv_by_months"] is None
+
+
+ROWS, BY_COLUMNS = EXAMPLE["customers"], EXAMPLE_COLUMNS["events"]
+
+
+@pytest.mark.parametrize(
+    ("body", "fits"),
+    [
+        ({"customers": ROWS}, True),
+        ({"events": BY_COLUMNS}, True),
+        ({"customers": ROWS, "events": None}, True),  # null is as good as not there
+        ({"customers": ROWS, "events": BY_COLUMNS}, False),
+        ({"events": None}, False),
+        ({}, False),
+    ],
+)
+def test_rows_or_columns_are_asked_for_by_the_schema_as_by_the_service(body: dict[str, Any], fits: bool) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    assert jsonschema.Draft202012Validator(PredictRequest.model_json_schema()).is_valid(body) == fits
+    try:
+        PredictRequest.model_validate_json(json.dumps(body))
+        taken = True
+    except ValidationError:
+        taken = False
+    assert taken == fits

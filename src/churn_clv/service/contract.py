@@ -196,7 +196,15 @@ class PredictRequest(Asked):
         json_schema_extra={
             "additionalProperties": False,
             "examples": [EXAMPLE, EXAMPLE_COLUMNS],
-            "oneOf": [{"required": ["customers"]}, {"required": ["events"]}],
+            # A key that is null is as good as one that is not there, and only ``events`` may be.
+            "oneOf": [
+                {"required": ["customers"], "properties": {"events": {"type": "null"}}},
+                {
+                    "required": ["events"],
+                    "properties": {"events": {"type": "object"}},
+                    "not": {"required": ["customers"]},
+                },
+            ],
         }
     )
 
