@@ -148,4 +148,7 @@ def test_few_and_many_are_one_matrix(monkeypatch: pytest.MonkeyPatch, cutoffs: i
         assert features.build(past, terms).equals(few)
         some = past.among(past.pairs["row"].gather_every(3))
         assert features.build(some, terms).equals(few.gather_every(3))
+        met = some.by(where=pl.lit(True))  # and nothing is looked at for the others
+        assert {*some.collect(met)["row"]} == {*some.pairs["row"]}
+        assert {*some.collect(some.shared("days", lambda met=met: met))["row"]} <= {*some.pairs["row"]}
     assert few.null_count().sum_horizontal()[0] > 0

@@ -107,6 +107,19 @@ def test_several_files_and_repeats_across_them(tiny_bundle: Bundle, tmp_path: Pa
     assert shop.scores(shop.score(shop.config.from_dict(values), tiny_bundle)).equals(expected)
 
 
+def test_of_two_with_one_id_the_first_in_time_and_amount_stays_whichever_is_read_first(
+    tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    plain = tiny.plain_log().with_row_index("event_id").with_columns(pl.col("event_id").cast(pl.String))
+    plain.write_parquet(tmp_path / "log-a.parquet")
+    plain[:40].with_columns(pl.col("amount") / 2).write_parquet(tmp_path / "log-b.parquet")
+    own = shop.reading(tmp_path / "log-*.parquet", tmp_path / "out", plain.columns)
+    log = events.read_log(own)
+    assert log.frame.height == plain.height
+    found = shop.scores(shop.score(own, tiny_bundle))
+    assert found.drop("previous_churn_band", "score_change").equals(scoring.score(tiny_bundle, log))
+
+
 def test_a_stored_answer_is_the_service_s(tiny_bundle: Bundle, tmp_path: Path) -> None:
     """Every customer's, field by field and in the order of the fields, from the same events."""
     plain = tiny.plain_log()

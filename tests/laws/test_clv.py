@@ -108,7 +108,7 @@ def test_the_formulas_by_hand(judged: dict[str, Any]) -> None:
         return float(rows["amount"].clip(0).sum()) / 100
 
     assert look.predicted["last_horizon_spend"].sum(axis=0) == pytest.approx([paid(28)] * 3)
-    definitions = timeline.define(past, SETTINGS, as_of=cutoff, seen_by=cutoff)
+    definitions = timeline.define(past, SETTINGS, as_of=cutoff, known_by=cutoff)
     before = retention.known_at(past, definitions, [cutoff - 28 * DAY]).filter("eligible")
     bought = labels.build(past.frame, before.select("customer_id", "cutoff"), targets, 28, minor_units=2, ends=cutoff)
     kept = 1 - float(bought["churned_28d"].mean())  # type: ignore[arg-type]
@@ -122,7 +122,7 @@ def test_later_windows_follow_the_strata_and_the_ineligible_count(judged: dict[s
     past = timeline.until(log, cutoff)
     targets, _ = training.answerable(log, SETTINGS)
     look = _clv._look(log, SETTINGS, targets, cutoff, 3, None)
-    definitions = timeline.define(past, SETTINGS, as_of=cutoff, seen_by=cutoff)
+    definitions = timeline.define(past, SETTINGS, as_of=cutoff, known_by=cutoff)
     rows = retention.known_at(past, definitions, [cutoff])
     learnt = retention.learn(past, definitions, targets["spend"], log.starts["purchase"] + 28 * DAY)
     eligible, lapsed = rows["eligible"].to_numpy(), (rows["reason"] == "lapsed").fill_null(False).to_numpy()

@@ -154,6 +154,13 @@ def test_an_overlay_replaces_a_mapping_whole_and_keeps_the_others(tmp_path: Path
             "value.margin_share: expected a number at most 1, found 1.5.",
         ),
         ({"dataset": "x", "features": {"families": []}}, "features.families: expected at least 1 value, found none."),
+        *[
+            (
+                {"dataset": "x", "features": {"seen_by": ["visit", kind]}},
+                f"features.seen_by: {kind} cannot stand here: purchases count anyway, returns never.",
+            )
+            for kind in ("purchase", "return")
+        ],
         ({"dataset": "x", "features": "all"}, "features: expected keys and values, found text."),
         (
             {"dataset": "x", "events": {"ends": "spring"}},

@@ -167,10 +167,10 @@ def test_a_table_has_its_share_of_the_mean_with_all_others(hazard: Head) -> None
     steps = Steps(COLUMNS[1], (10.0, 20.0), (0.1, 0.2, 0.4))
     assert steps.chance(rows, COLUMNS).tolist() == [0.1, 0.1, 0.2, 0.2, 0.4]
     own = predict.survival(hazard.margin(rows))[-1]
-    pool = Pool(None, 0.0, LINEAR, 0.25, steps, 0.5)
+    pool = Pool(None, 0.0, LINEAR, 0.25, steps, 0.2)
     both = 0.75 * own + 0.25 / (1 + np.exp(-LINEAR.margin(rows)))
     found = pool.mixed(own, rows, (*COLUMNS, PART), 28)
-    np.testing.assert_allclose(found, 0.5 * both + 0.5 * np.array([0.1, 0.1, 0.2, 0.2, 0.4]), rtol=1e-12)
+    np.testing.assert_allclose(found, 0.8 * both + 0.2 * np.array([0.1, 0.1, 0.2, 0.2, 0.4]), rtol=1e-12)
 
 
 # --- the map --------------------------------------------------------------------------------------

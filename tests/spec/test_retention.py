@@ -96,7 +96,7 @@ def steady(pay: dict[int, float], customers: int = 400) -> tuple[events.Log, con
 
 def learnt(log: events.Log, own: config.Config, when: dt.date) -> Retention:
     spend = sim.settings().targets["spend"]
-    definitions = timeline.define(log, own, as_of=when, seen_by=when)
+    definitions = timeline.define(log, own, as_of=when, known_by=when)
     return retention.learn(timeline.until(log, when), definitions, spend, START + 28 * DAY)
 
 
@@ -132,7 +132,7 @@ def test_half_of_the_customers_stop() -> None:
     found = learnt(log, own, log.ends)
     curve = found.active["4+"]
     assert list(curve) == sorted(curve, reverse=True) and curve[0] == 1.0 and 0.5 < curve[4] < 0.9
-    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    definitions = timeline.define(log, own, as_of=log.ends, known_by=log.ends)
     bare = retention.learn(log, definitions, None, START + 28 * DAY)
     assert bare.active == found.active and not bare.money and not bare.spend and bare.matured == found.matured
 
@@ -193,7 +193,7 @@ def test_a_level_is_drawn_to_the_prior_by_two_cutoffs() -> None:
 
 def test_the_prior_is_the_root_of_the_expected_orders() -> None:
     log, own = sim.log(), sim.settings()
-    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    definitions = timeline.define(log, own, as_of=log.ends, known_by=log.ends)
     found = retention._prior(log, definitions, 4)
     rows = retention.known_at(log, definitions, [log.ends])
     eligible = rows.filter("eligible")
@@ -209,7 +209,7 @@ def test_the_prior_is_the_root_of_the_expected_orders() -> None:
 def test_the_ineligible_have_the_mean_of_their_kind_of_late() -> None:
     """At the four newest cutoffs; each window 0 of the lapsed by hand from the log."""
     log, own = sim.log(), sim.settings()
-    definitions = timeline.define(log, own, as_of=log.ends, seen_by=log.ends)
+    definitions = timeline.define(log, own, as_of=log.ends, known_by=log.ends)
     found = retention.learn(log, definitions, own.targets["spend"], log.starts["purchase"] + 28 * DAY)
     frame = log.frame.with_columns(day=pl.col("time").dt.date())
     paid, people = 0.0, 0
@@ -227,7 +227,7 @@ def test_nothing_after_the_date_is_learnt() -> None:
     log = sim.log()
     when = log.ends - 112 * DAY
     own = sim.settings()
-    definitions = timeline.define(log, own, as_of=when, seen_by=when)
+    definitions = timeline.define(log, own, as_of=when, known_by=when)
     spend, earliest = own.targets["spend"], log.starts["purchase"] + 28 * DAY
     late = pl.col("time").dt.date() >= when
     other = log.frame.with_columns(pl.when(late).then(pl.col("amount") * 7).otherwise("amount").alias("amount"))
@@ -246,7 +246,7 @@ def test_what_became_known_late_is_not_learnt() -> None:
     late = log.frame.with_columns(
         known_at=pl.when(pl.col("customer_id").hash() % 3 == 0).then(pl.col("time") + dt.timedelta(days=30))
     )
-    definitions = timeline.define(log, own, as_of=when, seen_by=when)
+    definitions = timeline.define(log, own, as_of=when, known_by=when)
     spend, earliest = own.targets["spend"], log.starts["purchase"] + 28 * DAY
     unknown = pl.col("known_at").dt.date() >= when
     dearer = late.with_columns(pl.when(unknown).then(pl.col("amount") * 9).otherwise("amount").alias("amount"))

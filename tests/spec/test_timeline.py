@@ -198,12 +198,14 @@ def test_define_takes_what_the_config_says() -> None:
     own = {
         "timeline": {"horizon_days": 30, "min_history_days": 50},
         "population": {"active_within_days": 99},
-        "features": {"windows_days": [60, 5, 10, 30, 20, 5], "families": ["recency"], "exclude": ["overdue_sd"]},
-    }
-    d = timeline.define(log_of([bought(1)]), config.from_dict({"dataset": "x"} | own), dt.date(2024, 2, 1))
+        "features": {"windows_days": [60, 5, 10, 30, 20, 5], "families": ["recency"], "exclude": ["overdue_sd"],
+                     "seen_by": ["tasting", "call"]},
+    }  # fmt: skip
+    kinds = [bought(1, event_type=kind, amount=None) for kind in ("tasting", "visit")]
+    d = timeline.define(log_of([bought(1), *kinds]), config.from_dict({"dataset": "x"} | own), dt.date(2024, 2, 1))
     assert (d.horizon_days, d.min_history_days, d.active_within_days) == (30, 50, 99)
     assert d.windows_days == (5, 10, 20, 30, 60)
-    assert (d.families, d.exclude) == (("recency",), ("overdue_sd",))
+    assert (d.families, d.exclude, d.seen_by) == (("recency",), ("overdue_sd",), ("tasting",))
 
 
 def test_a_log_without_purchases_is_refused() -> None:
@@ -216,9 +218,10 @@ def test_what_first_appears_after_the_test_cutoff_shapes_no_feature() -> None:
     log = log_of([bought(1), bought(9, channel="web"), bought(9, event_type="visit", amount=None)])
     own = config.from_dict({"dataset": "x"})
     before = timeline.define(log, own, dt.date(2024, 1, 5))
-    after = timeline.define(log, own, dt.date(2024, 1, 5), seen_by=dt.date(2024, 1, 20))
+    after = timeline.define(log, own, dt.date(2024, 1, 5), known_by=dt.date(2024, 1, 20))
     assert (before.event_types, "channel" in before.columns) == (("purchase",), False)
     assert (after.event_types, "channel" in after.columns) == (("purchase", "visit"), True)
+    assert (before.seen_by, after.seen_by) == ((), ("visit",))
 
 
 # --- the log as it was, and attributes as they were -----------------------------------------------

@@ -106,7 +106,7 @@ def _plan(log: Log, settings: config.Config, findings: list[Finding]) -> Plan | 
 def _definitions(log: Log, settings: config.Config, plan: Plan | None, findings: list[Finding]) -> Definitions | None:
     try:
         definitions = timeline.define(
-            log, settings, as_of=plan.all_cutoffs[0] if plan else log.ends, seen_by=plan.test if plan else log.ends
+            log, settings, as_of=plan.all_cutoffs[0] if plan else log.ends, known_by=plan.test if plan else log.ends
         )
         features.catalogue(definitions)
     except UserError as error:

@@ -72,7 +72,7 @@ class Workshop:
             log,
             settings,
             as_of=min([cutoffs[0], *(p.judged_cutoffs[0] for p in others)]),
-            seen_by=min(p.test for p in (*plans, *others)),
+            known_by=min(p.test for p in (*plans, *others)),
         )
         self.columns = features.core(self.definitions)
         self.family_of = features.family_of(self.definitions)

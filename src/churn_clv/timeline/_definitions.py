@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from churn_clv import config, events
 from churn_clv.errors import UserError
-from churn_clv.timeline._cuts import matching
+from churn_clv.timeline._cuts import matching, seen_before
 from churn_clv.timeline._rhythm import gap_quantile
 
 # Multiples of the horizon that the windows cover; each is rounded to whole weeks (definition D5).
@@ -81,20 +81,19 @@ def default_windows(horizon_days: int) -> tuple[int, ...]:
     return tuple(sorted(7 * w for w in weeks))
 
 
-def define(log: events.Log, settings: config.Config, as_of: dt.date, seen_by: dt.date | None = None) -> Definitions:
+def define(log: events.Log, settings: config.Config, as_of: dt.date, known_by: dt.date | None = None) -> Definitions:
     """Freeze the definitions, learning the 90% gap from the log before ``as_of``.
 
-    Which event types and columns there are is learnt from the log before ``seen_by`` (default: ``as_of``): what first
-    appears later is no feature, or the judged model would be shaped by its own test window.
+    Which event types and columns there are is learnt from what was known by ``known_by`` (default: ``as_of``): what
+    first appears later is no feature, or the judged model would be shaped by its own test window.
     """
-    seen_day = pl.max_horizontal(pl.col("time").dt.date(), pl.col("known_at").dt.date())
-    before = log.frame.filter(seen_day < (seen_by or as_of))
+    before = seen_before(log.frame, known_by or as_of).collect()
     seen = set(before["event_type"].unique())
     starts = {kind: day for kind, day in log.starts.items() if kind in seen}
     if "purchase" not in starts:
         kinds = ", ".join(sorted(starts)) or "none"
         raise UserError(
-            f"the log has no 'purchase' events before {seen_by or as_of} (event types: {kinds}). Map event_type to "
+            f"the log has no 'purchase' events before {known_by or as_of} (event types: {kinds}). Map event_type to "
             f"'purchase', or take a later cutoff."
         )
     columns = _columns_in_use(before, log.columns)

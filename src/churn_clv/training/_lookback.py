@@ -51,7 +51,7 @@ def look_back(
     """
     past = timeline.until(log, cutoff)
     history = settings.timeline.min_history_days or settings.timeline.horizon_days
-    definitions = model[0] if model else timeline.define(past, settings, as_of=cutoff, seen_by=cutoff)
+    definitions = model[0] if model else timeline.define(past, settings, as_of=cutoff, known_by=cutoff)
     rows = retention.known_at(past, definitions, [cutoff])
     rungs = btyd_windows(past, definitions, rows, max(count, 1)) if count or model is None else None
     learnt = retention.learn(past, definitions, spend, log.starts["purchase"] + dt.timedelta(days=history))
