@@ -251,8 +251,8 @@ def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.J
         both = []
         for o in plan.origins:
             lesson, rows = Lesson(plan, o, fresh), shop.values[shop.rows([o])]
-            parts = survival(part_margins(shop.hazard(lesson, trees), rows, 4, trees))[-1]
-            both.append((parts + sigmoid(raw_margin(shop.whole(lesson, trees), rows, trees))) / 2)
+            parts = survival(part_margins(fit.cut(shop.hazard(lesson, trees), trees), rows, 4))[-1]
+            both.append((parts + sigmoid(raw_margin(fit.cut(shop.whole(lesson, trees), trees), rows))) / 2)
         loss = metrics.log_losses(churned, np.concatenate(both))
         return [float(loss.mean()), *(float(loss[cutoffs == o].mean()) for o in np.unique(cutoffs))]
 

@@ -119,7 +119,7 @@ def by_hand(
         kind: Kind = "hazard" if head == "churn" else "amount"
         booster = lgb.train(fit.parameters(kind, own, 3, 1, shop.columns, shop.family_of), data, 12)
         for trees, into in losses.items():
-            margin = raw_margin(booster, shop.values[asked], trees)
+            margin = raw_margin(fit.cut(booster, trees), shop.values[asked])
             into.append(metrics.log_losses(label[asked], sigmoid(margin)) if head == "churn"
                         else metrics.tweedie_deviances(label[asked], scale * np.exp(margin)))  # fmt: skip
     return {trees: float(np.concatenate(parts).mean()) for trees, parts in losses.items()}

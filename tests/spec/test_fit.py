@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ def test_the_first_trees_of_a_long_booster_are_a_short_booster(kind: Kind) -> No
     for trees in (1, 6, 27, 60):
         short = fit.booster(values, label, COLUMNS, kind, trees, OWN, 7, 1)
         assert short.num_trees() == trees
-        assert raw_margin(long, values, trees).tobytes() == raw_margin(short, values).tobytes()
-    assert raw_margin(long, values, 6).tobytes() != raw_margin(long, values).tobytes()
+        assert raw_margin(fit.cut(long, trees), values).tobytes() == raw_margin(short, values).tobytes()
+    assert raw_margin(fit.cut(long, 6), values).tobytes() != raw_margin(long, values).tobytes()
 
 
 @pytest.mark.parametrize("kind", ["hazard", "amount"])
@@ -60,11 +61,11 @@ def test_margins_at_many_numbers_of_trees_are_those_of_each_to_the_bit(
     values, label = rows(kind)
     made = fit.booster(values, label, COLUMNS, kind, 60, OWN, 7, 1)
     monkeypatch.setattr(fit, "AT_ONCE", 97)  # the last piece is not full
-    for stages in ((1, 6, 27, 60), (60,), (1,)):
+    for stages in ((1, 6, 27, 60), (60,), (1,), (1, 6, 27)):
         found = fit.staged_margins(made, values, stages)
         assert found.shape == (len(stages), len(values))
         for trees, margin in zip(stages, found, strict=True):
-            assert margin.tobytes() == raw_margin(made, values, trees).tobytes()
+            assert margin.tobytes() == raw_margin(fit.cut(made, trees), values).tobytes()
     assert fit.staged_margins(made, values[:0], (1, 6)).shape == (2, 0)
 
 
@@ -79,7 +80,7 @@ def test_a_booster_that_found_nothing_more_to_split_keeps_its_last_margin() -> N
         assert made.num_trees() < 60
         found = fit.staged_margins(made, values, (1, 6, 60))
         for trees, margin in zip((1, 6, 60), found, strict=True):
-            assert margin.tobytes() == raw_margin(made, values, trees).tobytes()
+            assert margin.tobytes() == raw_margin(fit.cut(made, trees), values).tobytes()
 
 
 def test_boosters_that_share_binned_rows_are_those_that_bin_their_own() -> None:
@@ -142,6 +143,18 @@ def test_numbers_of_trees_rise_to_the_most(most: int) -> None:
 
 
 # --- money ----------------------------------------------------------------------------------------
+def test_one_booster_answers_threads_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks for another number of its trees; LightGBM itself would give some of them what nobody asked for."""
+    values, label = rows("hazard")
+    made = fit.booster(values, label, COLUMNS, "hazard", 200, OWN, 7, 1)
+    monkeypatch.setattr(fit, "AT_ONCE", 50)
+    asked = [(1, 6, 27), (200,), (3, 90), (150, 200)] * 8
+    alone = [fit.staged_margins(made, values, stages).tobytes() for stages in asked]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda stages: fit.staged_margins(made, values, stages).tobytes(), asked))
+    assert together == alone
+
+
 def test_money_is_measured_in_its_own_mean() -> None:
     assert fit.money_scale(np.array([0.0, 30.0, 0.0, 60.0])) == 45.0
     assert fit.money_scale(np.array([0.0, 0.0])) == 1.0
@@ -151,8 +164,9 @@ def test_money_is_measured_in_its_own_mean() -> None:
 def test_balance_makes_the_training_total_right(trees: int) -> None:
     values, label = rows("amount")
     fitted = fit.booster(values, label, COLUMNS, "amount", 60, OWN, 7, 1)
-    level = fit.balance(fitted, values, label, trees)
-    raw = raw_margin(fitted, values, trees)
+    fitted = fit.cut(fitted, trees)
+    level = fit.balance(fitted, values, label)
+    raw = raw_margin(fitted, values)
     assert abs(level) > 1e-4  # the loss does not keep totals by itself
     assert np.exp(level + raw).sum() == pytest.approx(label.sum(), rel=1e-12)
 
@@ -160,7 +174,7 @@ def test_balance_makes_the_training_total_right(trees: int) -> None:
 def test_balance_of_no_money_at_all_is_none() -> None:
     values, label = rows("amount")
     fitted = fit.booster(values, label, COLUMNS, "amount", 3, OWN, 7, 1)
-    assert fit.balance(fitted, values, label * 0, 3) == 0.0
+    assert fit.balance(fitted, values, label * 0) == 0.0
 
 
 # --- the map --------------------------------------------------------------------------------------

@@ -93,19 +93,22 @@ def test_margins_ask_each_part_of_the_horizon(hazard: Head) -> None:
         asked = np.column_stack([rows, np.full(50, float(part))])
         assert found[part].tolist() == hazard.booster.predict(asked, raw_score=True).tolist()
     assert not np.array_equal(found[0], found[2])
-    fewer = predict.part_margins(hazard.booster, rows, 3, 5)
+    fewer = predict.part_margins(fit.cut(hazard.booster, 5), rows, 3)
     asked = np.column_stack([rows, np.full(50, 2.0)])
     assert fewer[2].tolist() == hazard.booster.predict(asked, raw_score=True, num_iteration=5).tolist()
-    assert predict.part_margins(hazard.booster, rows, 3, 12).tolist() == found.tolist()
 
 
-def test_every_question_asks_for_the_same_number_of_threads(hazard: Head, monkeypatch: pytest.MonkeyPatch) -> None:
-    """LightGBM keeps one number for the process: two questions at once with two numbers can end it."""
-    asked: list[int] = []
+def test_every_question_asks_for_the_same_number_of_threads_and_all_trees(
+    hazard: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LightGBM keeps the one for the process, the other in the booster: two questions at once with two numbers can end
+    the process, or get an answer that neither asked for.
+    """
+    asked: list[tuple[int, int]] = []
     own = lgb.Booster.predict
 
     def heard(booster: lgb.Booster, *given: Any, **named: Any) -> Any:
-        asked.append(named["num_threads"])
+        asked.append((named["num_threads"], named.get("num_iteration") or -1))
         return own(booster, *given, **named)
 
     monkeypatch.setattr(lgb.Booster, "predict", heard)
@@ -115,7 +118,7 @@ def test_every_question_asks_for_the_same_number_of_threads(hazard: Head, monkey
         asked_of = np.column_stack([rows, np.zeros(count)])
         predict.raw_contributions(hazard.booster, asked_of)
         fit.staged_margins(hazard.booster, asked_of, (1, 5))
-    assert len(asked) >= 6 and {*asked} == {predict.THREADS}
+    assert len(asked) >= 6 and {*asked} == {(predict.THREADS, -1)}
 
 
 # --- the pool -------------------------------------------------------------------------------------

@@ -95,11 +95,19 @@ def learnt(
     return lgb.Booster(model_str=fitted.model_to_string())
 
 
+def cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
+    """The booster's first trees as a booster of its own."""
+    if booster.num_trees() <= trees:
+        return booster
+    return lgb.Booster(model_str=booster.model_to_string(num_iteration=trees))
+
+
 def staged_margins(booster: lgb.Booster, values: Floats, stages: Sequence[int]) -> Floats:
     """The raw scores of the first k trees for each k of ``stages``, rising; (stages, rows).
 
-    Each is ``raw_margin``'s to the bit, but a row walks through every tree once and not once for each stage: LightGBM
-    says which leaves it falls into, and what they give is added tree after tree, as LightGBM adds it.
+    Each is ``raw_margin``'s of the booster ``cut`` there to the bit, but a row walks through every tree once and not
+    once for each stage: LightGBM says which leaves of all trees it falls into, and what they give is added tree after
+    tree, as LightGBM adds it.
     A booster that found nothing more to split has fewer trees: later stages are its last.
     """
     out = np.empty((len(stages), len(values)))
@@ -107,10 +115,8 @@ def staged_margins(booster: lgb.Booster, values: Floats, stages: Sequence[int]) 
     places = np.minimum(stages, trees) - 1
     for start in range(0, len(values), AT_ONCE):
         rows = values[start : start + AT_ONCE]
-        leaves = np.asarray(
-            booster.predict(rows, pred_leaf=True, num_threads=THREADS, num_iteration=trees), dtype=np.intp
-        )
-        leaves = leaves.reshape(len(rows), trees)
+        leaves = np.asarray(booster.predict(rows, pred_leaf=True, num_threads=THREADS, num_iteration=-1), dtype=np.intp)
+        leaves = leaves.reshape(len(rows), booster.num_trees())[:, :trees]
         given = np.empty_like(leaves, dtype=np.float64)
         for tree, most in enumerate(leaves.max(axis=0)):
             worth = np.array([booster.get_leaf_output(tree, leaf) for leaf in range(most + 1)])
@@ -125,13 +131,13 @@ def money_scale(label: Floats) -> float:
     return float(positive.mean()) if len(positive) else 1.0
 
 
-def balance(fitted: lgb.Booster, values: Floats, label: Floats, trees: int) -> float:
+def balance(fitted: lgb.Booster, values: Floats, label: Floats) -> float:
     """Log of what an amount booster's training total must be multiplied by to come out right.
 
     A Tweedie loss with a log link does not keep totals (Denuit, Charpentier, Trufin 2021, "Autocalibration and
     Tweedie-dominance"): on heavy tails its own training total falls short by 1 to 10%.
     """
-    found = float(np.exp(raw_margin(fitted, values, trees)).sum())
+    found = float(np.exp(raw_margin(fitted, values)).sum())
     return float(np.log(label.sum() / found)) if label.sum() > 0 and found > 0 else 0.0
 
 

@@ -141,23 +141,27 @@ def answers(heads: Sequence[Head], values: Floats) -> tuple[Floats, Floats | Non
     return curve, money
 
 
-def raw_margin(booster: lgb.Booster, values: Floats, trees: int | None = None) -> Floats:
-    """The booster's raw scores of its first ``trees`` trees (default: all); (rows,)."""
+def raw_margin(booster: lgb.Booster, values: Floats) -> Floats:
+    """The booster's raw scores; (rows,).
+
+    Always of all its trees (the first few are a booster of their own: ``fit.cut``): LightGBM notes how many are asked
+    for in the booster itself, so that two threads that ask one for different numbers get what neither asked for.
+    """
     if values.shape[0] == 0:
         return np.empty(0)
-    if values.shape[0] <= FEW_ROWS and trees is None and (few := onerow.margins(booster, values)) is not None:
+    if values.shape[0] <= FEW_ROWS and (few := onerow.margins(booster, values)) is not None:
         return few
     # LightGBM ignores column names here: the caller hands the columns in the bundle's order.
-    raw = booster.predict(values, raw_score=True, num_threads=THREADS, num_iteration=trees or -1)
+    raw = booster.predict(values, raw_score=True, num_threads=THREADS, num_iteration=-1)
     return np.ascontiguousarray(raw, dtype=np.float64)
 
 
-def part_margins(booster: lgb.Booster, values: Floats, parts: int, trees: int | None = None) -> Floats:
+def part_margins(booster: lgb.Booster, values: Floats, parts: int) -> Floats:
     """Raw scores of a hazard booster for each part of the horizon; (parts, rows)."""
     rows = values.shape[0]
     if rows == 0:
         return np.empty((parts, 0))
-    return raw_margin(booster, by_part(values, parts), trees).reshape(parts, rows)
+    return raw_margin(booster, by_part(values, parts)).reshape(parts, rows)
 
 
 def by_part(values: Floats, parts: int) -> Floats:

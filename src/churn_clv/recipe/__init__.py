@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-import lightgbm as lgb
-
-from churn_clv.models import btyd
+from churn_clv.models import btyd, fit
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.models.priced import Priced
 from churn_clv.recipe._beforehand import Wish, for_choice, for_heads, grouped, learn
@@ -31,7 +29,6 @@ __all__ = [
     "Wish",
     "Workshop",
     "choose",
-    "cut",
     "for_choice",
     "for_heads",
     "grouped",
@@ -44,7 +41,7 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = 
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
     horizon, trees = plan.horizon_days, chosen.trees["churned"]
     lesson = Lesson(plan, when, chosen.fresh)
-    hazard, whole = cut(shop.hazard(lesson, trees), trees), cut(shop.whole(lesson, trees), trees)
+    hazard, whole = fit.cut(shop.hazard(lesson, trees), trees), fit.cut(shop.whole(lesson, trees), trees)
     pool = _pool(shop, plan, chosen, when, say)
     out = [
         Head("churned", horizon, "hazard", hazard, chosen.intercept, chosen.slope, edges=plan.edges, pool=pool,
@@ -55,8 +52,7 @@ def heads(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say = 
             trees = chosen.trees[name]
             booster, scale, level = shop.balanced(Lesson(plan, when), trees, active_only=name == SPEND_IF_ACTIVE)
             first = _priced(shop, plan, chosen, when, say) if len(out) == 1 else None
-            out.append(Head(name, horizon, "amount", cut(booster, trees), level, 1.0, scale, weight=share,
-                            priced=first))  # fmt: skip
+            out.append(Head(name, horizon, "amount", booster, level, 1.0, scale, weight=share, priced=first))
     return tuple(out)
 
 
@@ -67,13 +63,6 @@ def _priced(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say)
     if chosen.priced and not value:
         say(f"warning: no order value holds at {plan.test}: the boosters take its share of {chosen.priced:.0%}")
     return Priced(chosen.orders, value, chosen.priced) if value else None
-
-
-def cut(booster: lgb.Booster, trees: int) -> lgb.Booster:
-    """The booster's first trees as a booster of its own."""
-    if booster.num_trees() == trees:
-        return booster
-    return lgb.Booster(model_str=booster.model_to_string(num_iteration=trees))
 
 
 def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say) -> Pool | None:

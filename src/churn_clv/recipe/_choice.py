@@ -193,4 +193,4 @@ def _amounts(shop: Workshop, lesson: Lesson, stages: Sequence[int], active_only:
 def _balanced(shop: Workshop, lesson: Lesson, trees: int, active_only: bool) -> Floats:
     """The same at one number of trees, with the total right on what was learnt from (slower); (rows,)."""
     booster, scale, level = shop.balanced(lesson, trees, active_only)
-    return np.asarray(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([lesson.when])], trees)))
+    return np.asarray(scale * np.exp(level + raw_margin(booster, shop.values[shop.rows([lesson.when])])))

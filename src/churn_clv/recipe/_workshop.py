@@ -168,13 +168,14 @@ class Workshop:
         return self._learnt(what, lesson, trees), self._scales[self._key(what, lesson)]
 
     def balanced(self, lesson: Lesson, trees: int, active_only: bool) -> tuple[lgb.Booster, float, float]:
-        """The same with the log factor that brings its training total out right at ``trees`` trees."""
+        """Its first ``trees`` trees, with the log factor that brings their training total out right."""
         booster, scale = self.amount(lesson, trees, active_only)
+        booster = fit.cut(booster, trees)
         what: What = "active" if active_only else "amount"
         key = (*self._key(what, lesson), trees)
         if key not in self._levels:
             (rows,), label = self._taught(what, lesson)
-            self._levels[key] = fit.balance(booster, self.values[rows], label / scale, trees)
+            self._levels[key] = fit.balance(booster, self.values[rows], label / scale)
         return booster, scale, self._levels[key]
 
     def learn(self, what: What, lesson: Lesson, trees: int, binned: lgb.Dataset | None = None) -> lgb.Dataset | None:

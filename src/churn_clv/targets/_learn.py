@@ -11,8 +11,7 @@ import numpy as np
 from churn_clv import metrics, timeline
 from churn_clv.metrics import Array
 from churn_clv.models import fit
-from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mixture, raw_margin, sigmoid
-from churn_clv.recipe import cut
+from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mixture, sigmoid
 from churn_clv.targets._cells import Rows
 from churn_clv.targets._room import Room
 from churn_clv.timeline import Plan
@@ -99,13 +98,15 @@ def choose(room: Room, plan: Plan) -> Choice:
     label = np.concatenate([room.label(plan.test)[p] for p in parts])
     found = [room.booster(plan, o, own.max_rounds) for o in plan.origins]
 
-    def predicted(trees: int) -> Array:
-        margins = [raw_margin(b, room.values[p], trees) for (b, _), p in zip(found, parts, strict=True)]
-        if room.kind == "event":
-            return np.clip(sigmoid(np.concatenate(margins)), CERTAIN, 1 - CERTAIN)
-        return np.concatenate([scale * np.exp(m) for (_, scale), m in zip(found, margins, strict=True)])
+    counts = fit.tree_counts(own)
+    margins = [fit.staged_margins(b, room.values[p], counts) for (b, _), p in zip(found, parts, strict=True)]
 
-    stages = {n: predicted(n) for n in fit.tree_counts(own)}
+    def predicted(stage: int) -> Array:
+        if room.kind == "event":
+            return np.clip(sigmoid(np.concatenate([m[stage] for m in margins])), CERTAIN, 1 - CERTAIN)
+        return np.concatenate([scale * np.exp(m[stage]) for (_, scale), m in zip(found, margins, strict=True)])
+
+    stages = {n: predicted(stage) for stage, n in enumerate(counts)}
     losses = {n: float(_losses(room, label, p).mean()) for n, p in stages.items()}
     trees = min(losses, key=lambda n: losses[n])
     if room.kind != "event":
@@ -135,16 +136,16 @@ def _recency(room: Room, plan: Plan, parts: Sequence[Rows]) -> Array | None:
 def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
     """The chosen recipe fitted on every label that ends by ``when``: the test cutoff to be judged, the end to ship."""
     booster, scale = room.booster(plan, when, chosen.trees)
+    booster = fit.cut(booster, chosen.trees)
     if room.kind == "event":
         linear = room.linear(plan, when) if chosen.linear_share else None
         table = room.recency(plan, when) if chosen.recency_share else None
         pool = Pool(None, 0.0, linear, chosen.linear_share, table, chosen.recency_share) if linear or table else None
-        return Head(room.name, room.horizon_days, "event", cut(booster, chosen.trees), chosen.intercept, chosen.slope,
-                    pool=pool)  # fmt: skip
+        return Head(room.name, room.horizon_days, "event", booster, chosen.intercept, chosen.slope, pool=pool)
     rows = room.learning(plan.learnt_by(when))
     label = room.label(None if when == plan.ends else plan.test)[rows]
-    level = fit.balance(booster, room.values[rows], label / scale, chosen.trees)
-    return Head(room.name, room.horizon_days, room.kind, cut(booster, chosen.trees), level, 1.0, scale)
+    level = fit.balance(booster, room.values[rows], label / scale)
+    return Head(room.name, room.horizon_days, room.kind, booster, level, 1.0, scale)
 
 
 def _losses(room: Room, label: Array, predicted: Array) -> Array:

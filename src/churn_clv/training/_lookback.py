@@ -107,7 +107,7 @@ def light_models(
         return out
     for plan in plans:
         booster, scale, level = shop.balanced(Lesson(plan, plan.test), trees, active_only=False)
-        raw = raw_margin(booster, shop.values[shop.rows([plan.test])], trees)
+        raw = raw_margin(booster, shop.values[shop.rows([plan.test])])
         out[plan.test] = shop.definitions, scale * np.exp(level + raw)
     return out
 
