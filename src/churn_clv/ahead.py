@@ -10,7 +10,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from queue import Full, Queue
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 AT_ONCE = 2
 A = TypeVar("A")
@@ -38,3 +40,53 @@ def ahead(items: Iterable[A]) -> Iterator[A]:
         if item is end:
             return
         yield item  # type: ignore[misc]
+
+
+class Beside(Generic[A, R]):
+    """``work`` on items in a thread of its own, while they are still being made: ``give`` each, then take ``result``.
+
+    What is left without ``result`` breaks the work off: the next item that it asks for raises BrokenOff in it.
+    """
+
+    def __init__(self, work: Callable[[Iterator[A]], R], most: int = AT_ONCE) -> None:
+        self._items: Queue[Any] = Queue(most)
+        self._pool = ThreadPoolExecutor(1, "beside")
+        self._done = self._pool.submit(work, self._given())
+
+    def __enter__(self) -> Beside[A, R]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._put(_BROKEN_OFF)
+        self._pool.shutdown(wait=True)
+
+    def give(self, item: A) -> None:
+        """Hand an item over; waits where ``most`` are waiting, and never for work that has ended."""
+        self._put(item)
+
+    def result(self) -> R:
+        """What the work returns of all items given, or its error."""
+        self._put(_END)
+        return self._done.result()
+
+    def _put(self, item: object) -> None:
+        while not self._done.done():
+            try:
+                return self._items.put(item, timeout=0.1)
+            except Full:
+                continue
+
+    def _given(self) -> Iterator[A]:
+        while (item := self._items.get()) is not _END:
+            if item is _BROKEN_OFF:
+                raise BrokenOff
+            yield item
+
+
+class BrokenOff(Exception):
+    """Work ``Beside`` is not wanted any more."""
+
+
+_END, _BROKEN_OFF = object(), object()

@@ -121,5 +121,7 @@ def alone(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         file.truncate(0)
         file.write(f"pid {os.getpid()}")
         file.flush()
-        yield
-        file.truncate(0)
+        try:
+            yield
+        finally:
+            file.truncate(0)

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 import json
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from churn_clv import batch, bundle, cli, config, events, explain, forgetting, f
 from churn_clv.bundle import Bundle
 from churn_clv.cli import _score
 from churn_clv.errors import UserError
+from churn_clv.scoretable import _sqlite
+from churn_clv.scoring import _assemble
 from churn_clv.tracking import moves
 
 EARLIER = tiny.TRAINED_THROUGH - dt.timedelta(days=28)
@@ -221,6 +224,48 @@ def test_a_database_of_others_is_never_replaced(tiny_bundle: Bundle, tmp_path: P
         bad = shop.settings(tmp_path / "bad", service={"scores": wrong})
         with pytest.raises(UserError, match=why):
             shop.score(bad, tiny_bundle, table=True)
+
+
+def test_a_scoring_that_breaks_off_leaves_the_table(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows were on their way there while the files were being written."""
+    own = shop.settings(tmp_path)
+    table = Path(shop.score(own, tiny_bundle)["table"]["url"])
+    before, there = table.read_bytes(), sorted(table.parent.iterdir())
+    begun, real = [], _sqlite._insert
+
+    def insert(*asked: Any) -> None:
+        begun.append(asked)
+        real(*asked)
+
+    def torn(_: object) -> None:
+        while not begun:
+            time.sleep(0.01)
+        raise OSError(28, "No space left on device")
+
+    shop.settings(tmp_path, tiny.plain_log().slice(5))
+    with monkeypatch.context() as patch:
+        patch.setattr(_sqlite, "_insert", insert)
+        patch.setattr(_assemble, "flush", torn)
+        with pytest.raises(OSError, match="No space"):
+            shop.score(own, tiny_bundle)
+    assert begun and table.read_bytes() == before and sorted(table.parent.iterdir()) == there
+    assert shop.score(own, tiny_bundle)["table"]["published"] and table.read_bytes() != before
+
+
+def test_a_table_that_cannot_be_written_leaves_the_files(
+    tiny_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shop.settings(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(_sqlite, "INDEXES", "CREATE INDEX a ON nowhere (b)")
+        with pytest.raises(UserError, match=r"the table of scores .*no such table"):
+            shop.score(own, tiny_bundle)
+    assert not Path(batch.table_url(own)).exists()
+    told = shop.score(own, tiny_bundle)
+    assert told["already_scored"] and told["table"]["published"]
+    assert rows(own, "SELECT count(*) FROM churn_clv_current") == [(shop.scores(told).height,)]
 
 
 # --- which model -------------------------------------------------------------------------------------

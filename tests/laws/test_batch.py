@@ -159,7 +159,7 @@ def test_the_table_holds_every_value(tiny_bundle: Bundle, tmp_path: Path, most: 
     rows = scoretable.rows_of(scores, tiny_bundle, shop.FIELDS).with_columns(currency=band, churn_band=pl.lit("'a'"))
     file = tmp_path / "scores.db"
     current = scoretable.Current("m", "tiny", "s", NOW.date(), "v", NOW.date(), "UTC", 30, rows.height, "", "", "")
-    scoretable.publish(str(file), current, [rows, rows.clear()], [])
+    scoretable.publish(str(file), "m", "tiny", [rows, rows.clear()], lambda: current, [])
     with closing(sqlite3.connect(file)) as connection:
         found = connection.execute("SELECT * FROM churn_clv_scores").fetchall()
     plain = rows.with_columns(pl.col(pl.Date).cast(pl.String), pl.col(pl.Boolean).cast(pl.Int8))

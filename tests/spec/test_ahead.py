@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from churn_clv.ahead import ahead, side_by_side
+from churn_clv.ahead import Beside, BrokenOff, ahead, side_by_side
 
 
 def test_two_are_at_work_and_results_keep_the_order() -> None:
@@ -74,3 +74,53 @@ def test_who_stops_early_leaves_no_thread() -> None:
         if item == 3:
             break
     assert len(at_work) == 1 and not any(thread.is_alive() for thread in at_work)
+
+
+# --- work that takes items while they are made ----------------------------------------------------
+
+
+def test_work_goes_on_beside_the_making() -> None:
+    taken = [threading.Event() for _ in range(9)]
+
+    def work(items: Iterator[int]) -> int:
+        total = 0
+        for item in items:
+            taken[item].set()
+            total += item
+        return total
+
+    with Beside(work) as beside:
+        for i in range(9):
+            beside.give(i)
+            assert i < 2 or taken[i - 2].wait(30)  # long before the last one is there
+        assert beside.result() == 36
+        beside.give(9)  # too late: nobody waits for it, and nobody hangs
+
+
+def test_an_error_of_the_work_is_told_at_the_end() -> None:
+    """And whoever makes the items is not held up by it."""
+
+    def work(items: Iterator[int]) -> int:
+        raise OSError(28, f"full at {next(items)}")
+
+    with Beside(work) as beside:
+        for i in range(99):
+            beside.give(i)
+        with pytest.raises(OSError, match="full at 0"):
+            beside.result()
+
+
+def test_work_without_an_end_is_broken_off() -> None:
+    found: list[BaseException] = []
+
+    def work(items: Iterator[int]) -> None:
+        try:
+            list(items)
+        except BrokenOff as error:
+            found.append(error)
+            raise
+
+    with pytest.raises(ValueError, match="torn"), Beside(work) as beside:
+        beside.give(1)
+        raise ValueError("torn")
+    assert len(found) == 1

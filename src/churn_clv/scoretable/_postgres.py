@@ -37,26 +37,29 @@ SCHEMA = (
 )  # fmt: skip
 
 
-def publish(address: Address, current: Current, frames: Iterable[pl.DataFrame], erased: Sequence[str]) -> None:
-    """Replace the scoring of ``current.model`` in one transaction."""
+def publish(
+    address: Address, model: str, dataset: str, frames: Iterable[pl.DataFrame], told: Callable[[], Current],
+    erased: Sequence[str],
+) -> None:  # fmt: skip
+    """Replace the scoring of ``model`` in one transaction."""
     with _transaction(address) as run:
         _make(run)
-        run("SELECT pg_advisory_xact_lock(hashtext(:a), hashtext(:b))", a=LOCK, b=current.model)
+        run("SELECT pg_advisory_xact_lock(hashtext(:a), hashtext(:b))", a=LOCK, b=model)
         own = run("SELECT nextval('churn_clv_scoring_ids')")[0][0]
         for frame in frames:
             text = io.BytesIO()
             frame.select(pl.lit(own), pl.all()).write_csv(text, include_header=False)
             text.seek(0)
             run("COPY churn_clv_scores FROM STDIN WITH (FORMAT csv)", stream=text)
-        was = run("SELECT id FROM churn_clv_scorings WHERE model = :m", m=current.model)
-        run("DELETE FROM churn_clv_scorings WHERE model = :m", m=current.model)
+        was = run("SELECT id FROM churn_clv_scorings WHERE model = :m", m=model)
+        run("DELETE FROM churn_clv_scorings WHERE model = :m", m=model)
         names = ", ".join(_FIELDS)
         marks = ", ".join(f":{name}" for name in _FIELDS)
-        values = dict(zip(_FIELDS, astuple(current), strict=True))
+        values = dict(zip(_FIELDS, astuple(told()), strict=True))
         run(f"INSERT INTO churn_clv_scorings (id, {names}) VALUES (:id, {marks})", id=own, **values)
         if was:
             run("DELETE FROM churn_clv_scores WHERE scoring_id = :was", was=was[0][0])
-        _remember(run, current.dataset, erased)
+        _remember(run, dataset, erased)
 
 
 def forget(address: Address, dataset: str, ids: Sequence[str], keys: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -42,25 +42,26 @@ CREATE INDEX churn_clv_by_spend ON churn_clv_scores (scoring_id, expected_spend)
 """
 
 
-def publish(file: Path, current: Current, frames: Iterable[pl.DataFrame], erased: Sequence[str]) -> None:
-    """Replace the scoring of ``current.model``; other models' in the same file stay."""
+def publish(
+    file: Path, model: str, dataset: str, frames: Iterable[pl.DataFrame], told: Callable[[], Current],
+    erased: Sequence[str],
+) -> None:  # fmt: skip
+    """Replace the scoring of ``model``; other models' in the same file stay."""
     with _replaced(file) as (draft, before):
         draft.executescript(SCHEMA)
         draft.execute("BEGIN")
         if before:
-            _carry(draft, current)
-        marks = ", ".join("?" * len(fields(Current)))
-        draft.execute(f"INSERT INTO churn_clv_scorings ({_CURRENT}) VALUES ({marks})", _values(current))
-        own = draft.execute("SELECT id FROM churn_clv_scorings WHERE model = ?", (current.model,)).fetchone()[0]
+            _carry(draft, model, dataset)
+        own = draft.execute("SELECT coalesce(max(id), 0) + 1 FROM churn_clv_scorings").fetchone()[0]
         for frame in frames:
             plain = frame.with_columns(pl.col(pl.Date).cast(pl.String), pl.col(pl.Boolean).cast(pl.Int8))
             for part in plain.iter_slices(BATCH):
                 _insert(draft, own, part)
-        draft.executemany(
-            "INSERT OR IGNORE INTO churn_clv_erased VALUES (?, ?)", [(current.dataset, key) for key in erased]
-        )
         draft.execute("COMMIT")
         draft.executescript(INDEXES)
+        marks = ", ".join("?" * len(fields(Current)))
+        draft.execute(f"INSERT INTO churn_clv_scorings (id, {_CURRENT}) VALUES (?, {marks})", (own, *_values(told())))
+        draft.executemany("INSERT OR IGNORE INTO churn_clv_erased VALUES (?, ?)", [(dataset, key) for key in erased])
 
 
 def _insert(draft: sqlite3.Connection, own: int, part: pl.DataFrame) -> None:
@@ -86,15 +87,13 @@ def _literal(column: pl.Series) -> str | None:
     return told if column.dtype.is_integer() else None if "\0" in told else "'" + told.replace("'", "''") + "'"
 
 
-def _carry(draft: sqlite3.Connection, current: Current) -> None:
+def _carry(draft: sqlite3.Connection, model: str, dataset: str) -> None:
     """Copy the other models' scorings, and whom they have forgotten, from the file that is replaced."""
-    kept = draft.execute("SELECT id FROM old.churn_clv_scorings WHERE model <> ?", (current.model,)).fetchall()
+    kept = draft.execute("SELECT id FROM old.churn_clv_scorings WHERE model <> ?", (model,)).fetchall()
     for (number,) in kept:
         for table, column in (("churn_clv_scorings", "id"), ("churn_clv_scores", "scoring_id")):
             draft.execute(f"INSERT INTO {table} SELECT * FROM old.{table} WHERE {column} = ?", (number,))
-    draft.execute(
-        "INSERT INTO churn_clv_erased SELECT * FROM old.churn_clv_erased WHERE dataset <> ?", (current.dataset,)
-    )
+    draft.execute("INSERT INTO churn_clv_erased SELECT * FROM old.churn_clv_erased WHERE dataset <> ?", (dataset,))
 
 
 def _values(current: Current) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,17 +27,22 @@ class TableError(Exception):
     """The database does not answer, or not as it should; what it said is for the log, and holds no customer."""
 
 
-def publish(url: str, current: Current, frames: Iterable[pl.DataFrame], erased: Sequence[str]) -> None:
+def publish(
+    url: str, model: str, dataset: str, frames: Iterable[pl.DataFrame], told: Callable[[], Current],
+    erased: Sequence[str],
+) -> None:  # fmt: skip
     """Replace a model's scoring by ``frames`` of ``rows_of``; ``erased`` are the keys of ids to answer ``erased`` to.
 
-    All of it or nothing. Raises UserError where the database cannot be reached or written, OSError on a full disk.
+    ``told`` is asked once all frames are taken, so that they can be taken while they are made: it says what they are,
+    of this model and data set. All of it or nothing, and nothing where ``frames`` or ``told`` raise. Raises UserError
+    where the database cannot be reached or written, OSError on a full disk.
     """
     address = address_of(url)
     with _explained(address):
         if address.file:
-            _sqlite.publish(address.file, current, frames, erased)
+            _sqlite.publish(address.file, model, dataset, frames, told, erased)
         else:
-            _postgres.publish(address, current, frames, erased)
+            _postgres.publish(address, model, dataset, frames, told, erased)
 
 
 def forget(url: str, dataset: str, ids: Sequence[str], keys: Sequence[str]) -> int:

@@ -31,6 +31,7 @@ from churn_clv.scoring._stored import MADE_BY, standing
 from churn_clv.scoring._summary import Tally
 
 Say = Callable[[str], None]
+Look = Callable[[pl.DataFrame], None]
 LOG = "log"
 ABANDONED_AFTER_SECONDS = 7 * 86_400
 
@@ -67,12 +68,14 @@ class Scored:
 
 
 def run(
-    settings: config.Config, bundle: Bundle, asked: Asked, say: Say, without: Callable[[pl.DataFrame], pl.DataFrame]
-) -> Scored:
+    settings: config.Config, bundle: Bundle, asked: Asked, say: Say, without: Callable[[pl.DataFrame], pl.DataFrame],
+    look: Look = lambda _: None,
+) -> Scored:  # fmt: skip
     """Score every known customer of the config's log at a cutoff (default: the log's end) and write it down.
 
     ``without`` takes out of a frame of events the customers who are not to be scored. Nothing changes where the same
-    log was scored by the same model at the same cutoff, unless ``asked.again``. The caller holds the data set's lock
+    log was scored by the same model at the same cutoff, unless ``asked.again``. ``look`` is shown every part that is
+    written, before the scoring stands; none where it stood already. The caller holds the data set's lock
     (``lock_file``). Raises UserError where the log cannot be read or does not fit the bundle, OSError where the disk is
     full: then what stood there before still stands.
     """
@@ -91,7 +94,7 @@ def run(
         if known is None:
             scored = work / f"{cutoff}-{target.name}-scored"
             made = _score_pieces(bundle, pieces, cutoff, scored, say)
-            known = _write(settings, bundle, extent, cutoff, made, new, asked, say)
+            known = _write(settings, bundle, extent, cutoff, made, new, asked, say, look)
             put_in_place(new, target, old)
             shutil.rmtree(scored, ignore_errors=True)
         if asked.csv and not (target / _places.CSV).exists():
@@ -168,7 +171,7 @@ def _score_pieces(bundle: Bundle, pieces: list[Piece], cutoff: dt.date, folder: 
 
 def _write(
     settings: config.Config, bundle: Bundle, log: Extent, cutoff: dt.date, pieces: list[Path], folder: Path,
-    asked: Asked, say: Say,
+    asked: Asked, say: Say, look: Look,
 ) -> dict[str, Any]:  # fmt: skip
     """The finished scoring in ``folder``: parts, then the manifest; returns the manifest."""
     folder.mkdir(parents=True)
@@ -176,16 +179,17 @@ def _write(
     tally = Tally(bundle)
     heads: list[pl.Schema] = []
 
-    def look(part: pl.DataFrame) -> None:
+    def see(part: pl.DataFrame) -> None:
         tally.add(part)
         heads.append(part.schema)
+        look(part)
 
     def finish(part: pl.DataFrame) -> pl.DataFrame:
         whole = with_previous(part, before)
         return whole if asked.actions is None else whole.hstack(
             recommend(asked.actions, whole, bundle.config.value.margin_share))  # fmt: skip
 
-    parts = _assemble.write_parts(pieces, folder, finish, say, asked.part_rows, look)
+    parts = _assemble.write_parts(pieces, folder, finish, say, asked.part_rows, see)
     if not parts:
         raise UserError(f"nobody is known at {cutoff}: no event of the log lies before it. Give a later cutoff.")
     if asked.csv:
