@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from churn_clv.models.interval import ORDERS
 from churn_clv.models.retention import Retention, strata_of
 from churn_clv.timeline import Definitions
 
-# Kinds of ineligible customers. Nobody's history is too short at a cutoff that is learnt from: that kind has no curve.
+# Kinds of ineligible customers. Nobody's history is too short at a cutoff that is learnt from: they get a fallback.
 KINDS = (population.LAPSED, population.PROSPECT)
 STRATA = (*ORDERS, *KINDS)
 # A curve reaches three years; beyond, its last value holds.
@@ -54,9 +54,9 @@ def learn(log: Log, definitions: Definitions, spend: config.Target | None, earli
     levels = _levels(table, cutoffs, log.ends, days)
     start = table.filter(pl.col("window") == 0, pl.col("cutoff").is_in(cutoffs[-NEWEST:])).sort("stratum", "cutoff")
     first = start.group_by("stratum", maintain_order=True).agg(pl.col("n", "money").sum())
-    means = {name: money / n for name, n, money in first.rows() if n and name in KINDS}
+    means, curves = _fallbacks({name: (n, money) for name, n, money in first.rows() if n}, _curves(prior, levels))
     margin = margins.learn(log, definitions, earliest)
-    return Retention(days, _matured(levels), _curves(prior, levels), means, active, margin)
+    return Retention(days, _matured(levels), curves, means, active, margin)
 
 
 def known_at(log: Log, definitions: Definitions, cutoffs: Sequence[dt.date]) -> pl.DataFrame:
@@ -156,6 +156,27 @@ def _falling(curve: Sequence[float]) -> tuple[float, ...]:
     """The falling curve from 1 that is nearest: a window that rises above an earlier one shares its level with it."""
     later = np.minimum(np.array(curve[1:]), 1.0)
     return (1.0, *(-monotone.rising(-later, np.ones_like(later))).tolist())
+
+
+def _fallbacks(
+    first: Mapping[str, tuple[int, float]], curves: Mapping[str, tuple[float, ...]]
+) -> tuple[dict[str, float], dict[str, tuple[float, ...]]]:
+    """Mean money of the first window of each kind of the ineligible, and all curves, also of those too young to learn.
+
+    ``first``: number and money by stratum. A kind that nobody was of has the smallest mean that there is. Where the log
+    is too short, customers have the mean of all eligible, and the strata's curves weighed by their money.
+    """
+    if not first:
+        return {}, dict(curves)
+    means = {name: money / n for name, (n, money) in first.items()}
+    found, whole = {name: means.get(name, min(means.values())) for name in KINDS}, dict(curves)
+    eligible = [name for name in ORDERS if name in first]
+    money = [first[name][1] for name in eligible]
+    if sum(money) > 0:
+        found[population.SHORT] = sum(money) / sum(first[name][0] for name in eligible)
+        each = np.average([curves[name] for name in eligible], axis=0, weights=money)
+        whole[population.SHORT] = tuple(each.tolist())
+    return found, whole
 
 
 def _log_ratio(first: float, later: float, buyers: float) -> float | None:

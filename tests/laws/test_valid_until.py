@@ -50,9 +50,13 @@ def without_money(own: Bundle) -> Bundle:
 
 
 def young(own: Bundle) -> Bundle:
-    """A log that began two days before the end of training, and 28 are wanted."""
+    """A log that began two days before the end of training, and 28 are wanted; till then CLV is a mean."""
     starts = dict.fromkeys(tiny.TYPES, TRAINED_THROUGH - 2 * DAY)
-    return dataclasses.replace(own, definitions=own.definitions.model_copy(update={"starts": starts}))
+    learnt = dataclasses.replace(tiny.RETENTION, spend=tiny.RETENTION.spend | {"history_too_short": 6.0},
+                                 money=dict(tiny.RETENTION.money) | {"history_too_short": (1.0, 0.5)})  # fmt: skip
+    reference = dataclasses.replace(own.reference, retention=learnt)
+    definitions = own.definitions.model_copy(update={"starts": starts})
+    return dataclasses.replace(own, definitions=definitions, reference=reference)
 
 
 def histories(seed: int) -> pl.DataFrame:

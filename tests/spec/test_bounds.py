@@ -93,6 +93,36 @@ def test_the_bounds_in_the_scores_by_hand(tiny_bundle: Bundle) -> None:
     assert scored["clv_12m_high"].null_count() == scored["clv_24m_low"].null_count() == scored.height
 
 
+def test_everyone_known_has_a_clv_that_says_what_it_rests_on(tiny_bundle: Bundle) -> None:
+    """On a day on which the log is too short for all: their means, labelled; none in a bundle that learnt none."""
+    own = tiny_bundle.definitions.model_copy(update={"min_history_days": 10_000})
+    learnt = replace(
+        tiny.RETENTION, spend=tiny.RETENTION.spend | {"history_too_short": 6.0},
+        money=dict(tiny.RETENTION.money) | {"history_too_short": (1.0, 0.5)},
+    )  # fmt: skip
+    whole = replace(tiny_bundle, definitions=own, reference=replace(tiny_bundle.reference, retention=learnt))
+    log = whole._log(tiny.plain_log())
+    scored = whole.score_log(log, tiny.TRAINED_THROUGH)
+    short = scored.filter(pl.col("reason") == "history_too_short")
+    assert short.height > 10 and set(scored["reliability"]) == {"fallback"}
+    days = days_of(3, tiny.TRAINED_THROUGH)
+    money = 6.0 * (1 + 0.5 * (days - 28) / 28) * whole.config.value.margin_share
+    assert whole.horizon_days == 28 and 56 < days <= 92
+    assert short["clv_3m"].to_list() == pytest.approx([money] * short.height, rel=0.03)  # but for the discount
+    assert short["clv_3m"].n_unique() == 1 and short["clv_3m"][0] < money
+    assert scored["clv_24m"].null_count() == 0
+    older = replace(whole, reference=tiny_bundle.reference).score_log(log, tiny.TRAINED_THROUGH)
+    before = older.filter(pl.col("reason") == "history_too_short")
+    assert before["clv_3m"].null_count() == before["reliability"].null_count() == before.height == short.height
+
+
+def test_who_is_eligible_keeps_the_word_for_the_own_history(tiny_bundle: Bundle) -> None:
+    scored = tiny_bundle.score_log(tiny_bundle._log(tiny.plain_log()), tiny.TRAINED_THROUGH)
+    assert set(scored.filter("eligible")["reliability"]) <= {"low", "medium", "high"}
+    others = scored.filter(~pl.col("eligible"))
+    assert others.height and set(others["reliability"]) == {"fallback"} and others["clv_24m"].null_count() == 0
+
+
 def test_the_totals_band_by_hand(tiny_bundle: Bundle) -> None:
     """Predicted over actual lay between .8 and 1.25: the actual lies between total / 1.25 and total / .8."""
     scored = tiny_bundle.score_log(tiny_bundle._log(tiny.plain_log()), tiny.TRAINED_THROUGH)

@@ -27,7 +27,7 @@ NOW = dt.datetime(2024, 6, 10, 3, 30, tzinfo=dt.UTC)
 TODAY = dt.date(2024, 6, 9)
 NUMBERS = (
     "churn_probability", "percentile_in_reference", "churn_band", "churn_probability_by_days", "loss_probability",
-    "reliability", "expected_spend", "expected_spend_low", "expected_spend_high",
+    "expected_spend", "expected_spend_low", "expected_spend_high",
 )  # fmt: skip
 CANARY = "jane.canary@example.com"
 
@@ -149,6 +149,9 @@ def test_the_ineligible_get_a_reason_and_no_number(
 ) -> None:
     got = one(client, events, cutoff)
     assert (got["eligible"], got["reason"], numbers(got)) == (False, reason, [None] * len(NUMBERS))
+    # The lapsed and prospects of the fixture have a CLV, the mean of their kind; this bundle learnt none of the others.
+    assert got["reliability"] == ("fallback" if reason in ("lapsed", "prospect") else None)
+    assert (got["clv_by_months"] is None or got["clv_by_months"]["12"] is None) == (got["reliability"] is None)
 
 
 def test_active_within_days_is_the_edge_of_eligibility(client: Client) -> None:

@@ -137,6 +137,32 @@ def test_half_of_the_customers_stop() -> None:
     assert bare.active == found.active and not bare.money and not bare.spend and bare.matured == found.matured
 
 
+# --- who has no prediction ------------------------------------------------------------------------
+def test_fallbacks_by_hand() -> None:
+    """30 one-order customers paid 60, 10 others 180: a mean of 240 / 40 = 6, and curves weighed 1 to 3."""
+    curves = {"1": (1.0, 0.4), "2-3": (1.0, 0.9), "4+": (1.0, 0.8), "lapsed": (1.0, 1.1), "prospect": (1.0, 1.0)}
+    means, found = retention._fallbacks({"1": (30, 60.0), "4+": (10, 180.0), "lapsed": (50, 25.0)}, curves)
+    # Nobody was a prospect: the smallest mean that there is, that of the lapsed.
+    assert means == {"lapsed": 0.5, "prospect": 0.5, "history_too_short": 6.0}
+    assert found == curves | {"history_too_short": (1.0, pytest.approx(0.7))}
+    lone, _ = retention._fallbacks({"1": (30, 60.0), "prospect": (9, 27.0)}, curves)
+    assert lone == {"lapsed": 2.0, "prospect": 3.0, "history_too_short": 2.0}
+
+
+def test_where_nothing_was_learnt_there_is_no_fallback() -> None:
+    assert retention._fallbacks({}, {"1": (1.0,)}) == ({}, {"1": (1.0,)})
+    means, found = retention._fallbacks({"lapsed": (5, 0.0)}, {"lapsed": (1.0,)})
+    assert means == {"lapsed": 0.0, "prospect": 0.0} and "history_too_short" not in found
+
+
+def test_learnt_from_a_log_without_lapsed_or_prospects() -> None:
+    """All 400 buy for 10 in each window: that is all anybody can be told by."""
+    log, own = steady({})
+    found = learnt(log, own, log.ends)
+    assert found.spend == {"lapsed": 10.0, "prospect": 10.0, "history_too_short": 10.0}
+    assert found.money["history_too_short"] == pytest.approx(found.money["4+"])
+
+
 def test_a_window_that_rises_shares_its_level_with_the_one_before() -> None:
     assert retention._falling((1.0, 0.6, 0.8, 0.5)) == pytest.approx((1.0, 0.7, 0.7, 0.5))
     assert retention._falling((1.0, 1.4, 0.8)) == pytest.approx((1.0, 1.0, 0.8)) and retention._falling((1.0,)) == (

@@ -118,7 +118,7 @@ def _margin_look(
 
 def _champion(rows: pl.DataFrame, first: Array, learnt: Retention, count: int) -> Array:
     """Expected money by window: the horizon's times the stratum's curve; the mean of their kind for the ineligible."""
-    start = np.nan_to_num(first, nan=0.0)  # a kind that was never seen has no CLV when served either
+    start = np.nan_to_num(first, nan=0.0)  # where nothing was learnt there is no CLV when served either
     curves = {name: np.array([curve[min(k, len(curve) - 1)] for k in range(count)])
               for name, curve in learnt.money.items()}  # fmt: skip
     none = np.zeros(count)

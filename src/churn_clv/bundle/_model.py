@@ -200,7 +200,8 @@ class Bundle:
         riskier), loss_probability (no purchase in the confirmation window either), expected_spend and its _low and
         _high (major units; 10% of customers lie above, at most 10% below), churn_probability_<d>d for each part of the
         horizon (no purchase in the first d days: falling with d, down to churn_probability), churn_band, reliability
-        (low, medium, high: 1, 2-3, 4+ purchase days), base_rate, currency, horizon_days, in_sample, model_version.
+        (low, medium, high: 1, 2-3, 4+ purchase days; fallback: not eligible, CLV is a mean), base_rate, currency,
+        horizon_days, in_sample, model_version.
 
         Also of the eligible: expected_orders (purchase days in the horizon), expected_order_value (expected_spend over
         them), next_order_within_<d>d (at least one purchase in d days; learnt up to next_order_learnt_days) and
@@ -208,8 +209,7 @@ class Bundle:
 
         For every known customer, eligible or not: clv_<m>m (discounted net margin of the next m months) and its _low
         and _high (as of spend; null where no such months have matured), clv_extrapolated_share (of the longest),
-        margin_rate (margin expected per unit of spend),
-        historic_value (net margin so far) and total_value (their sum).
+        margin_rate (margin per unit of spend), historic_value (net margin so far) and total_value (their sum).
 
         For every target of the config beside churned and spend, of its own population: <name>_probability, or for a
         count or money expected_<name>; <name>_percentile_in_reference, <name>_base_rate and <name>_band.
@@ -223,7 +223,7 @@ class Bundle:
             eligible = rows if asked.all() else rows.filter("eligible")
         values = self.values(eligible)
         out = with_series(rows[list(matrix.KEYS)], self._numbers(values, asked))
-        out = with_series(out, _value.beyond(self.reference, self.config, rows, out))
+        out = _value.labelled(with_series(out, _value.beyond(self.reference, self.config, rows, out)), self.config)
         out = with_series(out, self._targets(rows) | {VALID: self._ageing.column(rows, out, values, frame)})
         constants: dict[str, tuple[Any, pl.DataType]] = {
             "next_order_learnt_days": (self.silence.learnt_days(self.horizon_days), pl.Int32()),

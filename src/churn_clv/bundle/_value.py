@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The feature that says how much is known of a customer, and the one that holds all net money so far.
 ORDERS, LIFETIME = "purchase_days", "spend"
+# The reliability of whose CLV is the mean of their kind.
+FALLBACK = "fallback"
 
 
 def in_horizon(
@@ -65,6 +67,15 @@ def beyond(
             found |= _money(own, reference, settings, rows, first, strata, own_kinds)
     unknown = np.full(rows.height, np.nan)
     return {name: column(found.get(name, unknown)) for name in names}
+
+
+def labelled(scored: pl.DataFrame, settings: config.Config) -> pl.DataFrame:
+    """The same scores with the reliability ``FALLBACK`` for the ineligible who have a CLV (definition D1)."""
+    if scored["eligible"].all():
+        return scored
+    valued = pl.col(f"clv_{settings.clv.months[-1]}m").is_not_null()
+    kept = pl.when(~pl.col("eligible") & valued).then(pl.lit(FALLBACK)).otherwise("reliability")
+    return scored.with_columns(reliability=kept)
 
 
 def column(numbers: Floats) -> pl.Series:

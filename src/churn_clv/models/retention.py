@@ -28,7 +28,7 @@ DAYS_A_YEAR = 365.25
 class Retention:
     """Money of window k over that of the first, by stratum; index 0 is the first window, 1.0.
 
-    Strata are numbers of orders for the eligible, and the kind (lapsed, prospect) of those who are not; ``spend`` has
+    Strata are numbers of orders for the eligible, and of those who are not the kind (why not); ``spend`` has
     the mean money (major units) of the first window by kind. Windows from ``matured`` on are extrapolated.
     ``active`` is the same of the number of active customers, of the eligible: it falls. Without money the first two
     are empty. ``margin`` is what the log tells of margins, None where it tells none: then one rate is everybody's.

@@ -63,7 +63,11 @@ KINDS = (
     _Kind("expected_order_value", MONEY, "expected_spend / expected_orders."),
     _Kind("next_order_within_<d>d", CHANCE, "Of at least one purchase in the first so many days."),
     _Kind("churn_band", WORD, "The band of churn_probability; its edges are frozen in the bundle."),
-    _Kind("reliability", WORD, "How much is known: low, medium, high for 1, 2-3, 4+ purchase days."),
+    _Kind(
+        "reliability",
+        WORD,
+        "How much is known: low, medium, high for 1, 2-3, 4+ purchase days; fallback: not eligible, CLV is a mean.",
+    ),
     _Kind("active_probability_<m>m", CHANCE, "Of a purchase in the window of one horizon that ends so many months on."),
     _Kind("clv_<m>m", MONEY, "Discounted net margin of the next so many months; also of those not eligible."),
     _Kind("clv_<m>m_low", MONEY, "At most 10% of customers come to less; null where no such months have matured."),

@@ -133,7 +133,8 @@ class Prediction(Answer):
         ),
     ]
     reliability: Annotated[
-        Literal["low", "medium", "high"] | None, Field(description="How much is known: 1, 2-3, 4+ purchase days.")
+        Literal["low", "medium", "high", "fallback"] | None,
+        Field(description="How much is known: 1, 2-3, 4+ purchase days; fallback: not eligible, CLV is a mean."),
     ]
     next_order_within_days: Annotated[
         dict[str, float] | None,

@@ -29,7 +29,7 @@ LIGHT_CUTOFFS = 4
 class Lookback:
     """Everyone known at a cutoff (``rows``, as ``retention.known_at``), and what was expected of them then.
 
-    ``first`` (rows,) is the money of the first window, NaN for a kind of the ineligible that nobody had seen;
+    ``first`` (rows,) is the money of the first window, NaN for the ineligible where nothing was learnt;
     ``source`` says what it rests on. ``btyd`` (rows, windows) is that rung's money, where it was asked for.
     """
 
