@@ -202,7 +202,7 @@ def test_who_is_not_eligible_brings_the_mean_of_the_kind() -> None:
     earliest = log.starts["purchase"] + own.timeline.horizon_days * DAY
     definitions = timeline.define(log, own, as_of=log.ends)
     means = retention.learn(log, definitions, own.targets["spend"], earliest).spend
-    assert set(means) == {"lapsed", "prospect"} and found["unpredicted"] == 0
+    assert set(means) == {"lapsed", "prospect", "history_too_short"} and found["unpredicted"] == 0
     rest = sum(n * means[kind] for kind, n in found["customers"].items() if kind != "eligible")
     assert found["expected"] - found["eligible_expected"] == pytest.approx(rest) and rest > 0
     assert sum(found["customers"].values()) == log.frame["customer_id"].n_unique()
