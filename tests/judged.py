@@ -119,8 +119,8 @@ def document(**over: Any) -> dict[str, Any]:
         ],
         "choices": [
             {"cutoff": cutoff, "churn_trees": 87 + k, "spend_trees": 143 + k, "fresh": bool(k % 2),
-             "linear_weight": 0.15 * k, "renewal_weight": 0.1 * k, "two_part_weight": 0.5, "priced_weight": 0.25,
-             "intercept": 0.017 * k, "slope": 0.981 + 0.007 * k, "validation_origins": 3}
+             "linear_c": 0.01, "linear_weight": 0.15 * k, "renewal_weight": 0.1 * k, "two_part_weight": 0.5,
+             "priced_weight": 0.25, "intercept": 0.017 * k, "slope": 0.981 + 0.007 * k, "validation_origins": 3}
             for k, cutoff in enumerate(CUTOFFS)
         ],
         "intervals": [

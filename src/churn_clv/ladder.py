@@ -37,7 +37,7 @@ def rungs(shop: Workshop, plan: Plan, test: pl.DataFrame, say: Say = lambda _: N
     everyone = shop.everyone(plan.test, wanted[: 3 + 2 * money])
     out.append(tables.lifetime_rate(simple, horizon, everyone.filter(pl.col("purchase_days") > 0)))
     out.append(_cells(shop, plan, simple))
-    out.append(Rung("logistic", shop.linear_risk(Lesson(plan, plan.test)), True, None))
+    out.append(Rung("logistic", shop.linear_risk(Lesson(plan, plan.test), shop.linear_c(plan)), True, None))
     bought, _ = btyd.rung(everyone, simple, horizon, shop.renewal(plan.test, horizon))
     out.append(bought if money else replace(bought, spend=None))
     out.append(_single(shop, plan))

@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 import sim
 
-from churn_clv import config, events, labels, matrix, metrics, recipe, snapshots, timeline, training
+from churn_clv import config, events, labels, ladder, matrix, metrics, recipe, snapshots, timeline, training
 from churn_clv.models import fit
+from churn_clv.models.baseline import CS, fit_linear
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, answers, logit, part_margins, raw_margin, sigmoid, survival
 from churn_clv.recipe import Lesson, Workshop
 
@@ -189,7 +190,7 @@ def test_what_predicts_an_origin_knows_nothing_from_it_on(judged: training.Judge
             assert paid[0][0].model_to_string() == paid[1][0].model_to_string() and paid[0][1:] == paid[1][1:]
     heads = [recipe.heads(shop, plan, judged.chosen, origin) for shop in (mine, other)]
     assert substance(heads[0]) == substance(heads[1])
-    assert mine.linear(Lesson(plan, origin)) == other.linear(Lesson(plan, origin))
+    assert all(mine.linear(Lesson(plan, origin), c) == other.linear(Lesson(plan, origin), c) for c in CS)
     assert mine.renewal(origin, 28) == other.renewal(origin, 28) is not None
     at = [shop.values[shop.rows([origin])] for shop in (mine, other)]
     np.testing.assert_array_equal(at[0], at[1])
@@ -261,6 +262,29 @@ def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.J
     plain, new = (min((f for f in found if f[0] == fresh), key=lambda f: found[f][0]) for fresh in (False, True))
     better = all(b < a for a, b in zip(found[plain][1:], found[new][1:], strict=True))
     assert (chosen.fresh, chosen.trees["churned"]) == (new if better else plain)
+
+
+def test_the_logistic_penalty_has_the_least_validation_loss(judged: training.Judged) -> None:
+    """Of regressions that learnt what ended by each origin; the rung and the pool are given the same one."""
+    shop, plan, chosen = judged.shop, judged.plan, judged.chosen
+    churned = chosen.validation["churned"].to_numpy()
+
+    def loss(c: float) -> float:
+        said = []
+        for o in plan.origins:
+            rows, known = shop.learning(plan.learnt_by(o)), shop.label("churned", 28, plan.test)
+            said.append(fit_linear(shop.values[rows], known[rows], c).margin(shop.values[shop.rows([o])]))
+        return float(metrics.log_losses(churned, sigmoid(np.concatenate(said))).mean())
+
+    found = {c: loss(c) for c in CS}
+    assert chosen.linear_c == min(found, key=lambda c: found[c]) and len(set(found.values())) == len(CS)
+    rung = next(r for r in ladder.rungs(shop, plan, judged.test) if r.name == "logistic")
+    rows = shop.learning(plan.judged)
+    own = fit_linear(shop.values[rows], shop.label("churned", 28, plan.test)[rows], chosen.linear_c)
+    assert rung.churn_score is not None
+    assert rung.churn_score.tolist() == sigmoid(own.margin(shop.values[shop.rows([plan.test])])).tolist()
+    pooled = recipe.heads(shop, plan, dataclasses.replace(chosen, linear_share=0.3), plan.test)[0].pool
+    assert pooled is not None and pooled.linear == own
 
 
 def test_the_map_is_that_of_the_pooled_validation(judged: training.Judged) -> None:

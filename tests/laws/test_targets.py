@@ -15,8 +15,10 @@ import pytest
 import sim
 import yaml
 
-from churn_clv import backtest, bundle, config, events, labels, matrix, targets, timeline, training
-from churn_clv.models.predict import Head
+from churn_clv import backtest, bundle, config, events, labels, matrix, metrics, targets, timeline, training
+from churn_clv.models.baseline import CS, fit_linear
+from churn_clv.models.linear import Linear
+from churn_clv.models.predict import Head, sigmoid
 from churn_clv.recipe import Workshop
 
 ROOT = Path(__file__).parents[2]
@@ -189,6 +191,27 @@ def test_the_table_of_recency_is_the_rung(name: str) -> None:
     rung = next(r.predicted for r in targets.rungs(found) if r.name == "recency")
     said = steps.chance(found.room.values[found.rows], found.room.columns)
     assert said.tolist() == rung.tolist() and len(set(said.tolist())) > 1
+
+
+@pytest.mark.parametrize("name", ["second_order", "returns", "complaint"])
+def test_the_logistic_penalty_has_the_least_validation_loss(name: str) -> None:
+    """Of regressions that learnt what ended by each origin; the rung has the same one."""
+    found = of(name)
+    room, plan, known = found.room, found.plan, found.room.label(found.plan.test)
+
+    def learnt(by: dt.date, c: float) -> Linear:
+        rows = room.learning(plan.learnt_by(by))
+        return fit_linear(room.values[rows], known[rows], c)
+
+    def loss(c: float) -> float:
+        said = sigmoid(np.concatenate([learnt(o, c).margin(room.values[room.rows([o])]) for o in plan.origins]))
+        return float(metrics.log_losses(known[room.rows(plan.origins)], said).mean())
+
+    losses = {c: loss(c) for c in CS}
+    assert found.chosen.linear_c == min(losses, key=lambda c: losses[c]) and len(set(losses.values())) == len(CS)
+    rung = next(r.predicted for r in targets.rungs(found) if r.name == "logistic")
+    own = learnt(plan.test, found.chosen.linear_c)
+    assert rung.tolist() == sigmoid(own.margin(room.values[found.rows])).tolist()
 
 
 @pytest.mark.parametrize("name", ["first_purchase", "second_order", "complaint"])

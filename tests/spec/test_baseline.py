@@ -11,6 +11,7 @@ import pytest
 
 from churn_clv.metrics import METRIC_KEYS, churn_metrics, spend_metrics
 from churn_clv.models import baseline
+from churn_clv.models.predict import sigmoid
 
 FEATURES = ["days_since_last_purchase", "spend_last_28d", "gap_mean_days", "never_known", "constant"]
 
@@ -105,6 +106,24 @@ def test_logistic_needs_both_classes() -> None:
     matrix, _ = _matrix(50, 1)
     with pytest.raises(ValueError, match="found 0 of 50 churned"):
         baseline.logistic(matrix, np.zeros(50), matrix, FEATURES)
+
+
+def test_a_stronger_penalty_draws_to_the_base_rate() -> None:
+    """With hardly any freedom everybody is told the mean; scikit-learn's default is the first of those compared."""
+    train, churned = _matrix(2000, 1)
+    values = train.select(FEATURES).to_numpy().astype(np.float64)
+    spread = [np.ptp(baseline.fit_linear(values, churned, c).margin(values)) for c in (*baseline.CS, 1e-9)]
+    assert spread == sorted(spread, reverse=True) and spread[-1] < 1e-3 and baseline.CS[0] == 1.0
+    shrunk = sigmoid(baseline.fit_linear(values, churned, 1e-9).margin(values))
+    assert shrunk == pytest.approx(np.full(2000, churned.mean()), abs=1e-3)
+
+
+def test_the_best_c_by_hand() -> None:
+    """.8 for who came and .3 for who did not is nearer than .6 and .4; of equals the stronger penalty."""
+    came = np.array([1.0, 0.0])
+    said = {1.0: np.array([0.6, 0.4]), 0.1: np.array([0.8, 0.3]), 0.01: np.array([0.8, 0.3])}
+    assert baseline.best_c(said, came) == 0.01
+    assert baseline.best_c({c: said[c] for c in (1.0, 0.1)}, came) == 0.1
 
 
 def test_metrics_of_a_rung_has_every_key() -> None:

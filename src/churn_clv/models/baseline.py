@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,10 @@ from churn_clv import metrics
 from churn_clv.metrics import Array
 from churn_clv.models.linear import Linear, squeezed
 from churn_clv.models.predict import sigmoid
+
+# The logistic regression's ridge penalties that validation compares, as scikit-learn's C. Its default, the first, is
+# too weak for snapshots that say nearly the same of one customer week after week.
+CS = (1.0, 0.1, 0.01, 0.001)
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ def logistic(train: pl.DataFrame, churned: npt.ArrayLike, test: pl.DataFrame, co
     return Rung("logistic", sigmoid(fitted.margin(_raw(test, columns))), True, None)
 
 
-def fit_linear(values: Array, churned: Array) -> Linear:
-    """Ridge logistic regression (scikit-learn's default, C = 1) of ``churned`` (rows,) on (rows, columns).
+def fit_linear(values: Array, churned: Array, c: float = CS[0]) -> Linear:
+    """Logistic regression of ``churned`` (rows,) on (rows, columns), ridge penalty 1 / ``c`` (scikit-learn's C).
 
     Columns are squeezed and scaled to deviation 1, nulls take the training median beside a 0/1 column that marks them.
     ValueError where ``churned`` holds one class.
@@ -75,7 +79,7 @@ def fit_linear(values: Array, churned: Array) -> Linear:
     mean, spread = full.mean(axis=0), full.std(axis=0)
     varies = spread > 1e-9 * np.maximum(1.0, np.abs(full).max(axis=0))
     # Newton's steps with a Cholesky factor: a dozen suffice however collinear the columns, lbfgs needs hundreds.
-    model = LogisticRegression(solver="newton-cholesky", max_iter=200)
+    model = LogisticRegression(C=c, solver="newton-cholesky", max_iter=200)
     model.fit((full - mean)[:, varies] / spread[varies], churned)
     raw = np.zeros(full.shape[1])
     raw[varies] = model.coef_[0] / spread[varies]
@@ -83,6 +87,11 @@ def fit_linear(values: Array, churned: Array) -> Linear:
     weight[known], missing[marked] = raw[: known.sum()], raw[known.sum() :]
     level = float(model.intercept_[0]) - float((raw * mean).sum()) + float((weight * middle).sum())
     return Linear(level, tuple(middle.tolist()), tuple(weight.tolist()), tuple(missing.tolist()))
+
+
+def best_c(said: Mapping[float, Array], churned: Array) -> float:
+    """The C by which the probabilities ``said`` (rows,) have the lowest log loss; the stronger penalty of equals."""
+    return min(sorted(said), key=lambda c: metrics.log_losses(churned, said[c]).mean())
 
 
 def metrics_of(rung: Rung, churned: npt.ArrayLike, spend: npt.ArrayLike | None) -> dict[str, float | None]:

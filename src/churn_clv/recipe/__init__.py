@@ -75,6 +75,6 @@ def _pool(shop: Workshop, plan: Plan, chosen: Choice, when: dt.date, say: Say) -
         count = len(shop.rows([plan.test]))
         say(f"warning: no renewal model holds at {plan.test}, where {count:,} customers are judged: the booster takes "
             f"its share of {chosen.renewal_share:.0%}, and the map was made with it")  # fmt: skip
-    linear = shop.linear(Lesson(plan, when)) if chosen.linear_share else None
+    linear = shop.linear(Lesson(plan, when), chosen.linear_c) if chosen.linear_share else None
     return Pool(btyd.renewal(found) if found else None, chosen.renewal_share if found else 0.0,
                 linear, chosen.linear_share)  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Literal
 import lightgbm as lgb
 
 from churn_clv.models import btyd
+from churn_clv.models.baseline import CS
 from churn_clv.models.predict import SPEND_IF_ACTIVE
 from churn_clv.recipe._choice import Choice
 from churn_clv.recipe._workshop import MONEY, Lesson, What, Workshop
@@ -21,12 +22,16 @@ from churn_clv.timeline import Plan
 
 @dataclass(frozen=True)
 class Wish:
-    """A model that a workshop will be asked for: a booster of so many trees, or one that learns without any."""
+    """A model that a workshop will be asked for: a booster of so many trees, or one that learns without any.
+
+    ``c`` is the logistic regression's.
+    """
 
     shop: Workshop
     what: What | Literal["linear", "renewal", "value"]
     lesson: Lesson
     trees: int = 0
+    c: float = 0.0
 
 
 def for_choice(shop: Workshop, plan: Plan) -> list[Wish]:
@@ -35,7 +40,8 @@ def for_choice(shop: Workshop, plan: Plan) -> list[Wish]:
     for lesson in (Lesson(plan, origin) for origin in plan.origins):
         for fresh in (False, True) if len(plan.edges) > 1 else (False,):
             out.append(Wish(shop, "hazard", Lesson(plan, lesson.when, fresh), models.churn.max_rounds))
-        out += [Wish(shop, "whole", lesson, models.churn.max_rounds), Wish(shop, "linear", lesson)]
+        out += [Wish(shop, "whole", lesson, models.churn.max_rounds)]
+        out += [Wish(shop, "linear", lesson, c=c) for c in CS]
         if {*btyd.TIMING} <= {*shop.columns}:
             out.append(Wish(shop, "renewal", lesson))
         if "spend" in shop.targets:
@@ -52,7 +58,7 @@ def for_heads(shop: Workshop, plan: Plan, chosen: Choice) -> list[Wish]:
         Wish(shop, "whole", lesson, trees["churned"]),
     ]
     if chosen.linear_share:
-        out.append(Wish(shop, "linear", lesson))
+        out.append(Wish(shop, "linear", lesson, c=chosen.linear_c))
     if chosen.renewal_share:
         out.append(Wish(shop, "renewal", lesson))
     if "spend" not in shop.targets:
@@ -81,7 +87,7 @@ def learn(group: Iterable[Wish]) -> None:
     for wish in group:
         shop, lesson = wish.shop, wish.lesson
         if wish.what == "linear":
-            shop.linear(lesson)
+            shop.linear(lesson, wish.c)
         elif wish.what == "renewal":
             shop.renewal(lesson.when, lesson.plan.horizon_days)
         elif wish.what == "value":

@@ -1,4 +1,4 @@
-"""What the validation origins choose: trees, fresh parts, the shares of the pooled models and the calibration map."""
+"""What the validation origins choose: trees, fresh parts, a penalty, the shares of the pooled models, calibration."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Choice:
 
     fresh: bool
     trees: dict[str, int]
+    linear_c: float
     linear_share: float
     renewal_share: float
     two_part: float
@@ -54,13 +55,14 @@ class Choice:
 
 
 def choose(shop: Workshop, plan: Plan) -> Choice:
-    """Let the validation origins choose: trees, fresh parts, shares and the map."""
+    """Let the validation origins choose: trees, fresh parts, penalty, shares and the map."""
     rows = shop.rows(plan.origins)
     horizon = plan.horizon_days
     churned = shop.label("churned", horizon, plan.test)[rows]
     origin = np.repeat(np.arange(len(plan.origins)), [len(shop.rows([o])) for o in plan.origins])
     fresh, trees, risk = _choose_hazard(shop, plan, churned, origin)
-    shares, risk = _choose_pool(shop, plan, risk, churned, origin)
+    c = shop.linear_c(plan)
+    shares, risk = _choose_pool(shop, plan, risk, c, churned, origin)
     intercept, slope = fit.shrunk_map(logit(risk), churned, origin, timeline.independent(plan.origins, horizon))
     risk = mapped(risk, intercept, slope)
     table = shop.snapshots[rows].select("customer_id", "cutoff", "purchase_days" if "purchase_days" in shop.columns
@@ -75,7 +77,7 @@ def choose(shop: Workshop, plan: Plan) -> Choice:
         counts |= own
         priced, money = _choose_priced(shop, plan, risk, came, money, spend, origin)
         table = table.with_columns(spend=pl.Series(spend), expected_spend=pl.Series(money))
-    return Choice(fresh, counts, *shares, two_part, orders, priced, intercept, slope, table)
+    return Choice(fresh, counts, c, *shares, two_part, orders, priced, intercept, slope, table)
 
 
 def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats, origin: Rows) -> tuple[bool, int, Floats]:
@@ -98,14 +100,14 @@ def _choose_hazard(shop: Workshop, plan: Plan, churned: Floats, origin: Rows) ->
 
 
 def _choose_pool(
-    shop: Workshop, plan: Plan, risk: Floats, churned: Floats, origin: Rows
+    shop: Workshop, plan: Plan, risk: Floats, c: float, churned: Floats, origin: Rows
 ) -> tuple[tuple[float, float], Floats]:
     """The shares of the logistic regression and of the renewal model, and the probabilities with them.
 
     A share is given only where it lowers the log loss at every origin, each probability first mapped within its origin:
     else a model would win by erring to the other side of a level that drifts.
     """
-    said = np.concatenate([shop.linear_risk(Lesson(plan, o)) for o in plan.origins])
+    said = np.concatenate([shop.linear_risk(Lesson(plan, o), c) for o in plan.origins])
     given = np.full_like(risk, np.nan)
     if {*btyd.TIMING} <= {*shop.columns}:
         found = [(o, shop.renewal(o, plan.horizon_days)) for o in plan.origins]

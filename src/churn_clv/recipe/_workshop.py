@@ -16,7 +16,7 @@ import polars as pl
 from churn_clv import config, features, labels, matrix, snapshots, timeline
 from churn_clv.events import Log
 from churn_clv.models import btyd, fit
-from churn_clv.models.baseline import fit_linear
+from churn_clv.models.baseline import CS, best_c, fit_linear
 from churn_clv.models.linear import Linear
 from churn_clv.models.predict import PART, Floats, Kind, averaged, by_part, sigmoid, survival
 from churn_clv.models.priced import OrderValue
@@ -237,19 +237,25 @@ class Workshop:
     def _stacked(self, rows: Sequence[Rows]) -> Floats:
         return np.vstack([np.column_stack([self.values[r], np.full(len(r), float(p))]) for p, r in enumerate(rows)])
 
-    def linear(self, lesson: Lesson) -> Linear:
-        """A logistic regression on the whole horizon's labels."""
+    def linear(self, lesson: Lesson, c: float) -> Linear:
+        """A logistic regression on the whole horizon's labels, with ridge penalty 1 / ``c``."""
         cutoffs = lesson.cutoffs()
-        key = (cutoffs, self._version(lesson))
+        key = (c, cutoffs, self._version(lesson))
         if key not in self._linears:
             rows = self.learning(cutoffs)
             label = self.label("churned", lesson.plan.horizon_days, lesson.known_by)[rows]
-            self._linears[key] = fit_linear(self.values[rows], label)
+            self._linears[key] = fit_linear(self.values[rows], label, c)
         return self._linears[key]
 
-    def linear_risk(self, lesson: Lesson) -> Floats:
+    def linear_risk(self, lesson: Lesson, c: float) -> Floats:
         """Its churn probabilities for the customers at ``lesson.when``."""
-        return sigmoid(self.linear(lesson).margin(self.values[self.rows([lesson.when])]))
+        return sigmoid(self.linear(lesson, c).margin(self.values[self.rows([lesson.when])]))
+
+    def linear_c(self, plan: Plan) -> float:
+        """The C whose regressions say best what came after the plan's validation origins."""
+        churned = self.label("churned", plan.horizon_days, plan.test)[self.rows(plan.origins)]
+        lessons = [Lesson(plan, o) for o in plan.origins]
+        return best_c({c: np.concatenate([self.linear_risk(lesson, c) for lesson in lessons]) for c in CS}, churned)
 
     def renewal(self, when: dt.date, horizon_days: int) -> btyd.Fit | None:
         """The BG/NBD or MBG/NBD of everyone known at a cutoff, from their history up to it; no label is learnt."""

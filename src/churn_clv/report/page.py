@@ -28,9 +28,9 @@ BROAD = {"ladder", "totals", "strata", "clv", "targets", "forecast"}
 MAIN = (*wording.LADDER, "churn_empc")
 PER_CUTOFF = ("n", "churn_rate", *wording.LADDER[:3], "churn_ece_floor", *wording.LADDER[3:7], "spend_total_ratio")
 CHOICES = {
-    "churn trees": "churn_trees", "spend trees": "spend_trees", "newest parts": "fresh", "logistic": "linear_weight",
-    "renewal": "renewal_weight", "two-part spend": "two_part_weight", "orders x value": "priced_weight",
-    "intercept": "intercept", "slope": "slope", "origins": "validation_origins",
+    "churn trees": "churn_trees", "spend trees": "spend_trees", "newest parts": "fresh", "logistic's C": "linear_c",
+    "logistic": "linear_weight", "renewal": "renewal_weight", "two-part spend": "two_part_weight",
+    "orders x value": "priced_weight", "intercept": "intercept", "slope": "slope", "origins": "validation_origins",
 }  # fmt: skip
 
 

@@ -142,6 +142,7 @@ def describe(judged: Judged) -> dict[str, Any]:
         "n": len(judged.rows),
         "base": float(judged.label.mean()),
         "trees": judged.chosen.trees,
+        "linear_c": judged.chosen.linear_c,
         "linear_weight": judged.chosen.linear_share,
         "recency_weight": judged.chosen.recency_share,
         "plan": judged.plan.rows(),

@@ -39,7 +39,8 @@ def rungs(judged: Judged) -> list[Rung]:
     own = contract_rungs if room.target.contract else _habit_rungs
     out += [Rung(name, predicted) for name, predicted in own(room, train, judged.rows, label).items()]
     if room.kind == "event":
-        out.append(Rung("logistic", sigmoid(room.linear(plan, plan.test).margin(room.values[judged.rows]))))
+        linear = room.linear(plan, plan.test, judged.chosen.linear_c)
+        out.append(Rung("logistic", sigmoid(linear.margin(room.values[judged.rows]))))
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from churn_clv import metrics, timeline
 from churn_clv.metrics import Array
 from churn_clv.models import fit
+from churn_clv.models.baseline import CS, best_c
 from churn_clv.models.predict import CERTAIN, Head, Pool, logit, mixture, sigmoid
 from churn_clv.targets._cells import Rows
 from churn_clv.targets._room import Room
@@ -25,12 +26,13 @@ PRIOR_ORIGINS = 1.0
 
 @dataclass(frozen=True)
 class Choice:
-    """What the validation origins chose: trees, the calibration map, and two shares.
+    """What the validation origins chose: trees, the calibration map, the regression's C, and two shares.
 
     Those of the logistic regression in its mean with the booster, and of the table of recency in the mean with both.
     """
 
     trees: int
+    linear_c: float
     linear_share: float
     recency_share: float
     intercept: float
@@ -91,7 +93,7 @@ def _rarer(room: Room, rows: Rows, known_by: dt.date | None) -> int:
 
 
 def choose(room: Room, plan: Plan) -> Choice:
-    """Trees, the shares of the logistic regression and of recency, and the map, at the origins' pooled rows."""
+    """Trees, the logistic regression's C and share, that of recency, and the map, at the origins' pooled rows."""
     own = room.shop.settings.models.targets
     parts = [room.rows([o]) for o in plan.origins]
     origin = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
@@ -110,20 +112,26 @@ def choose(room: Room, plan: Plan) -> Choice:
     losses = {n: float(_losses(room, label, p).mean()) for n, p in stages.items()}
     trees = min(losses, key=lambda n: losses[n])
     if room.kind != "event":
-        return Choice(trees, 0.0, 0.0, 0.0, 1.0)
+        return Choice(trees, 0.0, 0.0, 0.0, 0.0, 1.0)
     count = timeline.independent(plan.origins, plan.horizon_days)
     mixed, shares = stages[trees], []
-    for other in (_linear(room, plan, parts), _recency(room, plan, parts)):
+    c, said = _linear(room, plan, parts, label)
+    for other in (said, _recency(room, plan, parts)):
         shares.append(_share(mixed, other, label, count))
         mixed = mixed if other is None else mixture(mixed, other, shares[-1])
     intercept, slope = fit.shrunk_map(logit(mixed), label, origin, count)
-    return Choice(trees, shares[0], shares[1], intercept, slope)
+    return Choice(trees, c, shares[0], shares[1], intercept, slope)
 
 
-def _linear(room: Room, plan: Plan, parts: Sequence[Rows]) -> Array:
-    """What the logistic regression of each origin says of its rows."""
-    said = [room.linear(plan, o).margin(room.values[p]) for o, p in zip(plan.origins, parts, strict=True)]
-    return sigmoid(np.concatenate(said))
+def _linear(room: Room, plan: Plan, parts: Sequence[Rows], label: Array) -> tuple[float, Array]:
+    """The C whose logistic regressions say the label best, and what that of each origin says of its rows."""
+
+    def said(c: float) -> Array:
+        margins = [room.linear(plan, o, c).margin(room.values[p]) for o, p in zip(plan.origins, parts, strict=True)]
+        return sigmoid(np.concatenate(margins))
+
+    found = {c: said(c) for c in CS}
+    return (best := best_c(found, label)), found[best]
 
 
 def _recency(room: Room, plan: Plan, parts: Sequence[Rows]) -> Array | None:
@@ -138,7 +146,7 @@ def head(room: Room, plan: Plan, chosen: Choice, when: dt.date) -> Head:
     booster, scale = room.booster(plan, when, chosen.trees)
     booster = fit.cut(booster, chosen.trees)
     if room.kind == "event":
-        linear = room.linear(plan, when) if chosen.linear_share else None
+        linear = room.linear(plan, when, chosen.linear_c) if chosen.linear_share else None
         table = room.recency(plan, when) if chosen.recency_share else None
         pool = Pool(None, 0.0, linear, chosen.linear_share, table, chosen.recency_share) if linear or table else None
         return Head(room.name, room.horizon_days, "event", booster, chosen.intercept, chosen.slope, pool=pool)

@@ -148,13 +148,13 @@ class Room:
             self._boosters[key] = found, scale
         return self._boosters[key]
 
-    def linear(self, plan: Plan, when: dt.date) -> Linear:
-        """A logistic regression on the same labels."""
+    def linear(self, plan: Plan, when: dt.date, c: float) -> Linear:
+        """A logistic regression on the same labels, with ridge penalty 1 / ``c``."""
         cutoffs, known = plan.learnt_by(when), None if when == plan.ends else plan.test
-        if (cutoffs, known) not in self._linears:
+        if (key := (c, cutoffs, known)) not in self._linears:
             rows = self.learning(cutoffs)
-            self._linears[cutoffs, known] = fit_linear(self.values[rows], self.label(known)[rows])
-        return self._linears[cutoffs, known]
+            self._linears[key] = fit_linear(self.values[rows], self.label(known)[rows], c)
+        return self._linears[key]
 
     def recency(self, plan: Plan, when: dt.date) -> Steps | None:
         """The rung ``recency`` of the same labels, where the matrix tells it: the mean by days since the last purchase.

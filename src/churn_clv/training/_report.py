@@ -26,6 +26,7 @@ def chosen_as_json(judged: Judged) -> dict[str, Any]:
         "churn_trees": chosen.trees["churned"],
         "spend_trees": chosen.trees.get("spend"),
         "fresh": chosen.fresh,
+        "linear_c": chosen.linear_c,
         "linear_weight": chosen.linear_share,
         "renewal_weight": chosen.renewal_share,
         "two_part_weight": chosen.two_part,
