@@ -16,6 +16,7 @@ from pathlib import Path
 def written(path: Path) -> Iterator[Path]:
     """A draft beside ``path`` to write to; it is flushed to disk and renamed at the end, removed on any error."""
     draft = path.with_name(f".{path.name}.draft")
+    draft.unlink(missing_ok=True)  # a killed writer's: not all who write begin at the start of the file
     try:
         yield draft
         flush(draft)

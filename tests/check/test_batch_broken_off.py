@@ -42,10 +42,10 @@ else:
 TESTS = str(Path(__file__).parents[1])
 
 
-def start(own: config.Config, folder: Path, *ids: str) -> subprocess.Popen[str]:
+def start(own: config.Config, folder: Path, *ids: str, first: str = "") -> subprocess.Popen[str]:
     place = Path(own.out).with_suffix(".yaml")
     place.write_text(config.to_yaml(own))
-    command = [sys.executable, "-c", RUN, str(place), str(folder), TESTS, *ids]
+    command = [sys.executable, "-c", first + RUN, str(place), str(folder), TESTS, *ids]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
 
 
@@ -98,8 +98,9 @@ def kills(tmp_path: Path, folder: Path, rounds: int, seed: int) -> None:
             now = scored_pieces(own)
             assert before <= now or target.exists(), "a piece that was scored has gone"
             before = now
+        stood = target.exists()
         said_at_last = finished(start(own, folder))
-        if before and not target.exists():
+        if before and not stood:
             last = [line for line in said_at_last if line.startswith("scoring:")][-1]
             assert "of them before" in last, last  # what was scored was not scored again
         assert content(target) == content(whole), number
@@ -123,6 +124,41 @@ def test_scorings_that_are_killed_end_as_if_they_were_not(tmp_path: Path, tiny_f
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6])
 def test_a_hundred_scorings_that_are_killed(tmp_path: Path, tiny_folder: Path, seed: int) -> None:
     kills(tmp_path, tiny_folder, 20, seed)
+
+
+# The same job, which ends of itself, without any tidying, when it makes the table's second frame of rows.
+FILLS = """
+import os
+from churn_clv import scoretable
+real, made = scoretable.rows_of, []
+def rows_of(*arguments):
+    made.append(1)
+    if len(made) == 2:
+        os._exit(9)
+    return real(*arguments)
+scoretable.rows_of = rows_of
+"""
+
+
+@pytest.mark.check
+def test_a_scoring_killed_while_it_fills_the_table_is_finished_by_the_next(
+    tmp_path: Path, tiny_folder: Path, tiny_bundle: Bundle
+) -> None:
+    """What the killed one had written of the table lies beside it, and keeps nobody from writing another."""
+    own = shop.settings(tmp_path)
+    table = Path(batch.table_url(own))
+    for skipped in (0, 5):  # another log: everything is to be written again
+        log = tiny.plain_log().slice(skipped)
+        shop.settings(tmp_path, log)
+        before = table.read_bytes() if table.exists() else None
+        process = start(own, tiny_folder, first=FILLS)
+        process.communicate(timeout=60)
+        assert process.returncode == 9 and (table.parent / f".{table.name}.draft").exists()
+        assert (table.read_bytes() if table.exists() else None) == before
+        shop.score(own, tiny_bundle)
+        assert current_of(own) == log["customer_id"].n_unique()
+        assert not (table.parent / f".{table.name}.draft").exists()
+        assert table.read_bytes() != before
 
 
 @pytest.mark.check

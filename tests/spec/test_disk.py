@@ -54,3 +54,12 @@ def test_an_error_leaves_what_stood_there(tmp_path: Path, way: object) -> None:
         (new / "a").write_text("half", encoding="utf-8")
         raise RuntimeError("broken")
     assert held(target) == {"a": "old"} and [path.name for path in tmp_path.iterdir()] == ["today"]
+
+
+def test_a_killed_writers_draft_is_not_written_on_in(tmp_path: Path) -> None:
+    """Who appends, or opens a database, would else go on in the middle of it."""
+    (tmp_path / ".log.draft").write_text("half of an earlier ")
+    with disk.written(tmp_path / "log") as draft, draft.open("a") as file:
+        file.write("whole")
+    assert (tmp_path / "log").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
