@@ -241,6 +241,16 @@ def test_what_is_learnt_beforehand_is_all_that_two_recipes_ask_for(
     assert substance(heads[0]) != substance(heads[1])
 
 
+def test_threads_change_no_number(judged: training.Judged) -> None:
+    """Models learnt two at a time, each with threads of its own: the same choices and predictions, to the bit."""
+    own = sim.settings(models={"threads": 4})
+    assert SETTINGS.models.threads == 1 and own.models.churn == SETTINGS.models.churn
+    other = training.judge(sim.log(), own)
+    assert choices(other.chosen) == choices(judged.chosen)
+    assert other.predictions.equals(judged.predictions)
+    assert other.chosen.validation.equals(judged.chosen.validation)
+
+
 def test_trees_and_fresh_parts_have_the_least_validation_loss(judged: training.Judged) -> None:
     shop, plan, chosen = judged.shop, judged.plan, judged.chosen
     churned = chosen.validation["churned"].to_numpy()

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from churn_clv.tuning._beside import together
+from churn_clv.beside import together
 
 
 def test_so_many_are_at_work_and_results_keep_the_order() -> None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from churn_clv import config, labels, margins, metrics, retention, strata, timeline, training
 from churn_clv.backtest._clv_bounds import judge_bounds
+from churn_clv.beside import AT_ONCE, together
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models.retention import Retention
@@ -61,7 +62,7 @@ def judge_clv(log: Log, settings: config.Config, say: Say) -> dict[str, Any] | N
         return None
     say(f"CLV: {count} windows of {horizon} days from {' and '.join(c.isoformat() for c in cutoffs)} on")
     judged = training.horizon_models(log, settings, targets, cutoffs)
-    looks = [_look(log, settings, targets, c, count, judged.get(c)) for c in cutoffs]
+    looks = together(lambda c: _look(log, settings, targets, c, count, judged.get(c)), cutoffs, AT_ONCE)
     if not all(look.predicted[CHAMPION].sum() > 0 for look in looks):
         say("no CLV is judged: at a cutoff nobody is eligible")
         return None

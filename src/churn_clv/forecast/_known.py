@@ -70,7 +70,9 @@ def _plans(log: Log, settings: config.Config, step: int) -> list[Plan]:
 def predict(log: Log, shop: Workshop, plan: Plan, say: Say) -> Known:
     """The recipe run up to ``plan.test``: chosen, fitted and asked with nothing that ends after it."""
     say(f"forecasting from {plan.test}")
+    recipe.prepare(recipe.for_choice(shop, plan))
     chosen = recipe.choose(shop, plan)
+    recipe.prepare(recipe.for_heads(shop, plan, chosen))
     heads = recipe.heads(shop, plan, chosen, plan.test, say)
     money = answers(heads, shop.values[shop.rows([plan.test])])[1]
     assert money is not None, "a workshop with spend has a spend head"

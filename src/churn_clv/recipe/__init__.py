@@ -17,7 +17,7 @@ import datetime as dt
 from churn_clv.models import btyd, fit
 from churn_clv.models.predict import SPEND_IF_ACTIVE, Head, Pool
 from churn_clv.models.priced import Priced
-from churn_clv.recipe._beforehand import Wish, for_choice, for_heads, grouped, learn
+from churn_clv.recipe._beforehand import Wish, for_choice, for_heads, grouped, learn, prepare
 from churn_clv.recipe._choice import Choice, choose
 from churn_clv.recipe._workshop import Lesson, Say, Workshop
 from churn_clv.timeline import Plan
@@ -34,6 +34,7 @@ __all__ = [
     "grouped",
     "heads",
     "learn",
+    "prepare",
 ]
 
 

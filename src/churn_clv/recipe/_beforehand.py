@@ -7,11 +7,12 @@ and so do P(no purchase) of the whole horizon and everyone's spend. Binning is a
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import lightgbm as lgb
 
+from churn_clv.beside import AT_ONCE, together
 from churn_clv.models import btyd
 from churn_clv.models.baseline import CS
 from churn_clv.models.predict import SPEND_IF_ACTIVE
@@ -79,6 +80,13 @@ def grouped(wishes: Iterable[Wish]) -> list[list[Wish]]:
     for wish in wishes:
         out.setdefault(_rows(wish), []).append(wish)
     return sorted((sorted(g, key=lambda w: -w.trees) for g in out.values()), key=lambda g: -sum(w.trees for w in g))
+
+
+def prepare(wishes: Iterable[Wish], jobs: int = AT_ONCE) -> None:
+    """Learn them all, ``jobs`` groups at a time at most, and no more than the config's ``models.threads``."""
+    asked = list(wishes)
+    most = min([jobs, *(wish.shop.settings.models.threads for wish in asked)])
+    together(learn, grouped(replace(wish, shop=wish.shop.beside(most)) for wish in asked), most)
 
 
 def learn(group: Iterable[Wish]) -> None:

@@ -99,6 +99,18 @@ class Workshop:
         other.settings, other._boosters, other._scales, other._levels = settings, {}, {}, {}
         return other
 
+    def beside(self, jobs: int) -> Workshop:
+        """The same workshop, and what it keeps, to learn ``jobs`` models at once: each has its share of the threads.
+
+        No number depends on them. LightGBM keeps one number of threads for a whole process, so all models that are
+        learnt at once ask for the same.
+        """
+        models = self.settings.models
+        own = models.model_copy(update={"threads": max(1, models.threads // jobs)})
+        other = copy.copy(self)
+        other.settings = self.settings.model_copy(update={"models": own})
+        return other
+
     # --- rows and labels ------------------------------------------------------------------------
     @cached_property
     def _places(self) -> dict[dt.date, tuple[int, int]]:

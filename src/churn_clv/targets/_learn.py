@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from churn_clv import metrics, timeline
+from churn_clv.beside import AT_ONCE, together
 from churn_clv.metrics import Array
 from churn_clv.models import fit
 from churn_clv.models.baseline import CS, best_c
@@ -98,8 +100,8 @@ def choose(room: Room, plan: Plan) -> Choice:
     parts = [room.rows([o]) for o in plan.origins]
     origin = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
     label = np.concatenate([room.label(plan.test)[p] for p in parts])
+    _prepare(room, plan)
     found = [room.booster(plan, o, own.max_rounds) for o in plan.origins]
-
     counts = fit.tree_counts(own)
     margins = [fit.staged_margins(b, room.values[p], counts) for (b, _), p in zip(found, parts, strict=True)]
 
@@ -121,6 +123,18 @@ def choose(room: Room, plan: Plan) -> Choice:
         mixed = mixed if other is None else mixture(mixed, other, shares[-1])
     intercept, slope = fit.shrunk_map(logit(mixed), label, origin, count)
     return Choice(trees, c, shares[0], shares[1], intercept, slope)
+
+
+def _prepare(room: Room, plan: Plan) -> None:
+    """Learn side by side what the choices rest on; the room keeps it."""
+    models = room.shop.settings.models
+    most = min(AT_ONCE, models.threads)
+    work: list[Callable[[], object]] = [
+        partial(room.booster, plan, o, models.targets.max_rounds, most) for o in plan.origins
+    ]
+    if room.kind == "event":
+        work += [partial(room.linear, plan, o, c) for o in plan.origins for c in CS]
+    together(lambda learn: learn(), work, most)
 
 
 def _linear(room: Room, plan: Plan, parts: Sequence[Rows], label: Array) -> tuple[float, Array]:

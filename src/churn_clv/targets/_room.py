@@ -135,16 +135,20 @@ class Room:
         return np.concatenate(out).astype(np.float64) if out else np.empty(0)
 
     # --- models ---------------------------------------------------------------------------------
-    def booster(self, plan: Plan, when: dt.date, trees: int) -> tuple[lgb.Booster, float]:
-        """A booster of the labels that end by ``when``, and what its money was divided by."""
+    def booster(self, plan: Plan, when: dt.date, trees: int, beside: int = 1) -> tuple[lgb.Booster, float]:
+        """A booster of the labels that end by ``when``, and what its money was divided by.
+
+        Where ``beside`` models are learnt at once it takes its share of the threads; no number depends on them.
+        """
         cutoffs, known = plan.learnt_by(when), None if when == plan.ends else plan.test
         key = (cutoffs, known)
         if key not in self._boosters or self._boosters[key][0].num_trees() < trees:
             rows, own = self.learning(cutoffs), self.shop.settings.models
+            threads = max(1, own.threads // beside)
             label = self.label(known)[rows]
             scale = fit.money_scale(label) if self.kind == "amount" else 1.0
             found = fit.booster(self.values[rows], label / scale, self.columns, self.kind, trees, own.targets,
-                                self.shop.settings.seed, own.threads, self.shop.family_of)  # fmt: skip
+                                self.shop.settings.seed, threads, self.shop.family_of)  # fmt: skip
             self._boosters[key] = found, scale
         return self._boosters[key]
 

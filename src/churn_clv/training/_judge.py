@@ -77,8 +77,10 @@ def judge_at(
     slices = enough(shop, plan)
     if chosen is None:
         say(f"choosing the recipe at {len(plan.origins)} cutoffs before {plan.test}")
+        recipe.prepare(recipe.for_choice(shop, plan))
         chosen = recipe.choose(shop, plan)
     say(f"fitting it on every label that ends by {plan.test}")
+    recipe.prepare(recipe.for_heads(shop, plan, chosen))
     heads = recipe.heads(shop, plan, chosen, plan.test, say)
     curve, money = answers(heads, shop.values[shop.rows([plan.test])])
     predictions = pl.DataFrame({"churn_probability": curve[-1]})

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from churn_clv import config, labels, strata, timeline
+from churn_clv.beside import AT_ONCE, together
 from churn_clv.events import Log
 from churn_clv.metrics import Array
 from churn_clv.models import bounds, loss
@@ -69,7 +70,8 @@ def clv_bounds(
     matured = {m: cutoffs for m in settings.clv.months if (cutoffs := matured_at(log, settings, m))}
     ever = sorted({c for each in matured.values() for c in each})
     models = light_models(log, settings, targets, ever, trees)
-    looks = {c: look_back(log, settings, targets["spend"], c, models.get(c)) for c in ever}
+    seen = together(lambda c: look_back(log, settings, targets["spend"], c, models.get(c)), ever, AT_ONCE)
+    looks = dict(zip(ever, seen, strict=True))
     for m, cutoffs in matured.items():
         say(f"bounding CLV of {m} months by what came after {', '.join(c.isoformat() for c in cutoffs)}")
         pairs = [months_money(log, targets["spend"], looks[c], m) for c in cutoffs]

@@ -19,13 +19,13 @@ from typing import Any
 from optuna.trial import TrialState
 
 from churn_clv import config, training
+from churn_clv.beside import Beside
 from churn_clv.errors import UserError
 from churn_clv.events import Log
 from churn_clv.recipe import Say, Workshop
 from churn_clv.targets import far_plans
 from churn_clv.tuning import _arena, _crew, _overlay, _plots, _verdict
 from churn_clv.tuning._arena import Arena
-from churn_clv.tuning._beside import Beside
 from churn_clv.tuning._ground import Ground, coarser, ground, steps_that_fit
 from churn_clv.tuning._space import (
     HEADS,

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 
 from churn_clv import comparison, config, recipe, training
+from churn_clv.beside import together
 from churn_clv.comparison import HIGHER, Party, Question, Rows
 from churn_clv.errors import UserError
 from churn_clv.recipe import Say, Workshop
 from churn_clv.timeline import Plan
-from churn_clv.tuning._beside import together
 
 PRIMARY = {"churn": "churn_log_loss", "spend": "spend_tweedie_deviance"}
 BESIDE = ("churn_auroc", "spend_gini")
@@ -36,20 +36,11 @@ def compare(
     """
     default = shop.settings
     say(f"judging tuned and default recipe at {len(plans)} later cutoffs ({plans[0].test} to {plans[-1].test})")
-    theirs, mine = (shop.under(_alone(settings, jobs)) for settings in (default, tuned))
+    theirs, mine = (shop.under(settings).beside(jobs) for settings in (default, tuned))
     pairs = [*((theirs, p) for p in plans), *((mine, p) for p in tuned_plans)]
     found = _out_of_time(pairs, refused, jobs, say)
     base, own = (pl.concat(part).sort("cutoff", "customer_id") for part in (found[: len(plans)], found[len(plans) :]))
     return differences(own, base, default)
-
-
-def _alone(settings: config.Config, jobs: int) -> config.Config:
-    """The same with LightGBM's threads shared out among ``jobs`` models learnt at once: no number depends on them.
-
-    LightGBM keeps one number of threads for a whole process, so all models that are learnt at once ask for the same.
-    """
-    models = settings.models.model_copy(update={"threads": max(1, settings.models.threads // jobs)})
-    return settings.model_copy(update={"models": models})
 
 
 def _out_of_time(

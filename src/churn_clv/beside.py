@@ -12,6 +12,8 @@ from typing import Generic, TypeVar
 
 A = TypeVar("A")
 T = TypeVar("T")
+# Pieces of work where nothing else is asked for: more of them need more memory.
+AT_ONCE = 2
 
 
 class Beside(Generic[T]):
