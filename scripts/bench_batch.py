@@ -7,7 +7,7 @@ The model is trained on the first few thousand customers of it, or given as --bu
 
 - scoring: the command as a user would run it: Parquet, the SQL table, checksums, everything;
 - bare: the features and the boosters' own `predict` of the same customers, the log read and cut beforehand and not
-  timed, nothing written.
+  timed, nothing written. Once before the scoring and once after it: a shared machine's speed drifts within minutes.
 """
 
 from __future__ import annotations
@@ -95,14 +95,16 @@ def settings(folder: Path, customers: int) -> Any:
 
 
 def report(folder: Path, customers: int) -> dict[str, Any]:
-    """Both steps in processes of their own, printed side by side."""
-    ours, plain = step("score", folder), step("bare", folder)
+    """All steps in processes of their own, printed side by side."""
+    first, ours, last = (step(name, folder) for name in ("bare", "score", "bare"))
+    plain = first | {name: (first[name] + last[name]) / 2 for name in first if name.endswith("_s")}
     ratio = ours["wall_s"] / plain["wall_s"]
     found = {
         "customers": customers, "events": plain["events"], "eligible": plain["eligible"],
         "features": plain["features"], "trees": plain["trees"],
         "score_s": ours["wall_s"], "score_cpu_s": ours["cpu_s"], "peak_gb": ours["peak_gb"],
         "bare_s": plain["wall_s"], "bare_cpu_s": plain["cpu_s"],
+        "bare_walls_s": [first["wall_s"], last["wall_s"]],
         "bare_features_s": plain["features_s"], "bare_predict_s": plain["predict_s"],
         "ratio_to_bare": ratio,
         "ratio_of_cpu": ours["cpu_s"] / plain["cpu_s"], "files_mb": ours["files_mb"], "table_mb": ours["table_mb"],
@@ -114,6 +116,7 @@ def report(folder: Path, customers: int) -> dict[str, Any]:
     tell(f"score: {found['score_s']:.1f} s ({found['score_cpu_s']:.1f} s CPU), peak {found['peak_gb']:.2f} GB")
     tell("CPU by stage " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found["stages_cpu_s"].items()))
     tell("by stage " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in found["stages_s"].items()))
+    tell("bare " + " and ".join(f"{seconds:.1f}" for seconds in found["bare_walls_s"]) + " s; their mean:")
     tell(f"bare features {found['bare_features_s']:.1f} s and predict {found['bare_predict_s']:.1f} s "
          f"({found['bare_cpu_s']:.1f} s CPU)")  # fmt: skip
     tell(f"ratio {ratio:.2f} (CPU {found['ratio_of_cpu']:.2f})")

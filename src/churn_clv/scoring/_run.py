@@ -158,7 +158,7 @@ def _score_pieces(bundle: Bundle, pieces: list[Piece], cutoff: dt.date, folder: 
         if pieces[place].customers and not there[place]:
             scores = bundle.score_log(pieces[place].frame(), cutoff)
             with written(paths[place]) as draft:
-                scores.write_ipc(draft)
+                scores.write_ipc(draft, record_batch_size=_assemble.BLOCK_ROWS)
         return place
 
     for place in side_by_side(score, range(len(pieces))):
