@@ -45,8 +45,8 @@ check: test rest ## all that CI runs: test, lint, types, imports, demo, clean-ve
 rest: lint types imports demo proofs
 
 .PHONY: proofs
-proofs: $(DEV) ## the slow proofs: wheel and Bento in a clean venv, notebooks
-	@$(PYTEST) -m check
+proofs: $(DEV) ## the slow proofs: wheel and Bento in a clean venv, notebooks, kills, real logs (about 11 minutes)
+	@$(PYTEST) -m check -n 2 --dist loadfile
 
 .PHONY: soak
 soak: $(DEV) ## the long tests
