@@ -59,7 +59,7 @@ def test_a_second_run_says_so_and_changes_nothing(tiny_bundle: Bundle, tmp_path:
     said: list[str] = []
     first = shop.score(own, tiny_bundle, said.append)
     before = bytes_of(tmp_path / "out")
-    assert not first["already_scored"] and any("scoring: 80 of 80 customers" in line for line in said)
+    assert not first["already_scored"] and any(line.startswith("scoring: the customers of") for line in said)
     assert not (tmp_path / "out" / "work").exists()
     second = shop.score(own, tiny_bundle)
     assert second["already_scored"] and bytes_of(tmp_path / "out") == before

@@ -18,6 +18,8 @@ from tiny import Client
 
 from churn_clv import batch, events, matrix, scoretable, scoring, timeline
 from churn_clv.bundle import Bundle
+from churn_clv.canonical import arrange
+from churn_clv.scoring._pieces import gather, mark
 from churn_clv.service.app import create_app
 from churn_clv.service.bento import gated
 from churn_clv.service.holder import Holder, Loaded
@@ -105,6 +107,40 @@ def test_several_files_and_repeats_across_them(tiny_bundle: Bundle, tmp_path: Pa
     values["events"] |= {"duplicates": "drop"}
     values["out"] = str(tmp_path / "dropped")
     assert shop.scores(shop.score(shop.config.from_dict(values), tiny_bundle)).equals(expected)
+
+
+@pytest.mark.parametrize("cut", [{"piece_events": 130, "lines": 60}, {"piece_events": 700, "lines": 10**6}])
+@pytest.mark.parametrize("identified", [0, 1, 2, 3])
+def test_the_pieces_hold_the_log_also_where_only_some_lines_have_an_event_id(
+    tmp_path: Path, identified: int, cut: dict[str, int]
+) -> None:
+    """Files with ids and without, lines that two files hold, and one customer who is forgotten.
+
+    The last event of all is this customer's: the log ends where it did. So are all events of one file.
+    """
+    plain = tiny.plain_log().with_row_index("event_id").with_columns(pl.col("event_id").cast(pl.String))
+    gone = plain.filter(pl.col("time") == pl.col("time").max())["customer_id"][0]
+    third = plain.height // 3
+    files = [plain[:third], plain[third : 2 * third], plain[2 * third :], plain[third - 20 : third + 20]]
+    late = plain.filter(pl.col("customer_id") == gone).tail(1)
+    files.append(late.with_columns(event_id=pl.lit("late"), time=pl.col("time") + dt.timedelta(days=3)))
+    for number, lines in enumerate(files):
+        known = lines if number < identified or number == 3 else lines.with_columns(event_id=pl.lit(None, pl.String))
+        known.write_parquet(tmp_path / f"log-{number}.parquet")
+    own = shop.reading(tmp_path / "log-*.parquet", tmp_path / "out", plain.columns)
+    own = own.model_copy(update={"events": own.events.model_copy(update={"ends": None})})
+    log = events.read_log(own)
+    # Of the forty lines that stand twice those are known again whose file has ids.
+    assert log.frame.height == plain.height + (40, 20, 0, 0)[identified] + 1
+
+    def without(frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.filter(pl.col("customer_id") != gone)
+
+    pieces, extent = gather(own, tmp_path / "work", lambda _: None, without, cut["piece_events"], cut["lines"])
+    found = pl.concat([piece.frame() for piece in pieces])
+    assert arrange(found).equals(without(log.frame)) and extent.events == found.height < log.frame.height
+    assert [piece.events for piece in pieces] == [piece.frame().height for piece in pieces]
+    assert extent.fingerprint == mark(log, without) and extent.ends == log.ends and extent.starts == log.starts
 
 
 def test_of_two_with_one_id_the_first_in_time_and_amount_stays_whichever_is_read_first(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from churn_clv import config, events
-from churn_clv.ahead import ahead, side_by_side
+from churn_clv.ahead import side_by_side
 from churn_clv.canonical import LOG_SCHEMA, arrange
 from churn_clv.errors import UserError
 from churn_clv.log_parts import LINES, Extent, LogParts
@@ -31,11 +31,10 @@ Without = Callable[[pl.DataFrame], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some customers' whole histories in files; ``customers`` and ``events`` count them, ``sums`` are its content."""
+    """Some customers' whole histories in files: so many ``events``, whose content is ``sums``."""
 
     files: tuple[Path, ...]
     sums: tuple[int, int]
-    customers: int
     events: int
 
     @property
@@ -46,6 +45,18 @@ class Piece:
     def frame(self) -> pl.DataFrame:
         """Its events in LOG_SCHEMA, in no order that means anything."""
         return _read(self.files)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a part of the log gave: its share of each piece, by the piece's place, and the time of its last event.
+
+    ``identified``: its lines have event_ids, which other parts may repeat. Nothing else is known of these shares yet.
+    """
+
+    shares: dict[int, Piece]
+    last: dt.datetime | None
+    identified: bool
 
 
 def gather(
@@ -59,73 +70,102 @@ def gather(
     parts = LogParts(settings, lines)
     number = max(1, math.ceil(parts.estimate() / piece_events))
     folder.mkdir(parents=True, exist_ok=True)
-    spilled = _spill(parts, folder, number, say)
-    pieces: list[Piece] = []
-    last: dt.datetime | None = None
-    cut = partial(_cut, spilled=spilled, folder=folder, without=without)
-    for piece, latest in side_by_side(cut, range(number)):
-        pieces.append(piece)
-        say(f"cutting the log: {len(pieces):,} of {number:,} pieces")
-        last = max(filter(None, (last, latest)), default=None)
+    spill = partial(_spill, folder=folder, number=number, without=without)
+    spilled: list[_Part] = []
+    total = 0
+    for part in side_by_side(spill, enumerate(parts)):
+        spilled.append(part)
+        total += sum(share.events for share in part.shares.values())
+        say(f"reading the log: {total:,} events")
+    pieces = [_joined([part.shares[place] for part in spilled if place in part.shares]) for place in range(number)]
+    lasts = [part.last for part in spilled if not part.identified]
+    unsure = sorted({place for part in spilled if part.identified for place in part.shares})
+    cut = partial(_cut, pieces=pieces, folder=folder, without=without)
+    for done, (piece, latest) in enumerate(side_by_side(cut, unsure)):
+        pieces[unsure[done]] = piece
+        lasts.append(latest)
+        say(f"cutting the log: {done + 1:,} of {len(unsure):,} pieces")
+    last = max(filter(None, lasts), default=None)
     if last is None:
         raise UserError("the event log is empty: no line of its sources became an event. Check the sources.")
     ends = settings.events.ends or last.date() + dt.timedelta(days=1)
-    starts, total = parts.starts(), sum(piece.events for piece in pieces)
-    content = _digest(total, [sum(sums) % _WRAP for sums in zip(*(piece.sums for piece in pieces), strict=True)])
-    return pieces, Extent(parts.rules, starts, ends, total, events.identify(content, starts, ends))
+    starts, whole = parts.starts(), _joined(pieces)
+    content = _digest(whole.events, whole.sums)
+    return pieces, Extent(parts.rules, starts, ends, whole.events, events.identify(content, starts, ends))
 
 
 def mark(log: events.Log, without: Without) -> str:
     """The fingerprint that ``gather`` gives the same log, of one held whole."""
     frame = _full(without(log.frame))
-    return events.identify(_digest(frame.height, _sums(frame)), log.starts, log.ends)
+    return events.identify(_digest(frame.height, _content(frame)), log.starts, log.ends)
 
 
-def _spill(parts: LogParts, folder: Path, number: int, say: Say) -> list[list[Path]]:
-    """For each piece the files of its lines, one of each part of the log that has any."""
-    out: list[list[Path]] = [[] for _ in range(number)]
-    total = 0
-    for part, frame in enumerate(ahead(parts)):
-        total += frame.height
-        say(f"reading the log: {total:,} events")
-        place = (frame["customer_id"].hash(1) % number).to_numpy().astype(np.min_scalar_type(number))
-        held = [name for name in LOG_SCHEMA if frame[name].null_count() < frame.height]
-        rows, start = frame.select(held)[np.argsort(place, kind="stable")], 0  # small integers: a radix sort
-        for piece, count in enumerate(np.bincount(place, minlength=number).tolist()):
-            if count:  # a file each: to read a slice of one file costs as much as to read all of it
-                out[piece].append(folder / f"lines-{piece:05d}-{part:05d}.arrow")
-                rows.slice(start, count).write_ipc_stream(out[piece][-1])
-                start += count
-    return out
+def _spill(numbered: tuple[int, pl.DataFrame], folder: Path, number: int, without: Without) -> _Part:
+    """A part of the log in files, one for each piece that it has lines of."""
+    part, lines = numbered
+    identified = bool(lines["event_id"].count())
+    frame = lines if identified else without(lines)  # of repeats, only all lines of a customer tell which one stays
+    place = (frame["customer_id"].hash(1) % number).to_numpy().astype(np.min_scalar_type(number))
+    held = [name for name in LOG_SCHEMA if frame[name].null_count() < frame.height]
+    rows = frame.select(held)[np.argsort(place, kind="stable")]  # small integers: a radix sort
+    counts = np.bincount(place, minlength=number)
+    here = np.flatnonzero(counts)
+    starts = (np.cumsum(counts) - counts)[here]
+    sums = [_NOTHING] * len(here) if identified else _sums(rows, starts)
+    shares: dict[int, Piece] = {}
+    for piece, start, count, content in zip(here.tolist(), starts.tolist(), counts[here].tolist(), sums, strict=True):
+        # A file each: to read a slice of one file costs as much as to read all of it. Compressed they are a fifth: to
+        # copy what is written and read into fresh memory may cost more than the compression [measured].
+        path = folder / f"lines-{piece:05d}-{part:05d}.arrow"
+        rows.slice(start, count).write_ipc_stream(path, compression="lz4")
+        shares[piece] = Piece((path,), content, count)
+    return _Part(shares, events.last_time(lines), identified)
+
+
+def _joined(shares: Iterable[Piece]) -> Piece:
+    """All of some pieces as one."""
+    files: list[Path] = []
+    sums, count = _NOTHING, 0
+    for share in shares:
+        files += share.files
+        sums = (sums[0] + share.sums[0]) % _WRAP, (sums[1] + share.sums[1]) % _WRAP
+        count += share.events
+    return Piece(tuple(files), sums, count)
 
 
 def _cut(
-    place: int, spilled: list[list[Path]], folder: Path, without: Without
+    place: int, pieces: Sequence[Piece], folder: Path, without: Without
 ) -> tuple[Piece, dt.datetime | None]:  # fmt: skip
-    """One piece and the time of its last event; written anew only where it is not all of its lines."""
-    files = tuple(spilled[place])
-    frame = lines = _read(files)
-    if frame["event_id"].count():  # which of two with one id comes first is told by the total order
-        frame, _ = events.without_repeats(arrange(frame))
+    """A piece without repeated events and the time of its last; written anew where these are not all of its lines."""
+    files = pieces[place].files
+    lines = _read(files)
+    frame, _ = events.without_repeats(arrange(lines))  # which of two with one id comes first is told by the total order
     last = events.last_time(frame)
     frame = without(frame)
     if frame.height < lines.height:
         path = folder / f"piece-{place:05d}.arrow"
-        frame.write_ipc_stream(path)
+        frame.write_ipc_stream(path, compression="lz4")
         for old in files:
             old.unlink()
         files = (path,)
-    return Piece(files, _sums(frame), frame["customer_id"].n_unique(), frame.height), last
+    return Piece(files, _content(frame), frame.height), last
 
 
-def _sums(frame: pl.DataFrame) -> tuple[int, int]:
-    """Two sums of the hashes of a frame's rows in LOG_SCHEMA, modulo 2^64.
+def _content(frame: pl.DataFrame) -> tuple[int, int]:
+    """The sums of a whole frame."""
+    return _sums(frame, np.zeros(1, dtype=np.int64))[0] if frame.height else _NOTHING
+
+
+def _sums(rows: pl.DataFrame, starts: np.ndarray) -> list[tuple[int, int]]:
+    """Of the rows from each of ``starts`` to the next two sums modulo 2^64: of their hashes in LOG_SCHEMA, and of these
+    hashes stirred once more: to hash the rows again would cost twenty times as much.
 
     Another Polars may hash otherwise; then what was scored is scored again.
     """
-    rows = frame.select(*LOG_SCHEMA)
-    first, second = (int(rows.hash_rows(seed).to_numpy().sum(dtype=np.uint64)) for seed in (1, 2))
-    return first, second
+    first = _full(rows).hash_rows(1).to_numpy()
+    second = (first ^ (first >> np.uint64(29))) * _STIR
+    both = (np.add.reduceat(hashes, starts).tolist() for hashes in (first, second))
+    return list(zip(*both, strict=True))
 
 
 def _digest(rows: int, sums: Sequence[int]) -> str:
@@ -133,6 +173,8 @@ def _digest(rows: int, sums: Sequence[int]) -> str:
 
 
 _WRAP = 1 << 64
+_NOTHING = (0, 0)
+_STIR = np.uint64(0xBF58476D1CE4E5B9)  # odd, so that no two hashes become one
 
 
 def _read(files: Sequence[Path]) -> pl.DataFrame:

@@ -152,21 +152,21 @@ def _score_pieces(bundle: Bundle, pieces: list[Piece], cutoff: dt.date, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{place:05d}-{piece.name}.arrow" for place, piece in enumerate(pieces)]
     there = [path.exists() for path in paths]
-    total, done, again = sum(piece.customers for piece in pieces), 0, 0
+    total, done, again = sum(piece.events for piece in pieces), 0, 0
 
     def score(place: int) -> int:
-        if pieces[place].customers and not there[place]:
+        if pieces[place].events and not there[place]:
             scores = bundle.score_log(pieces[place].frame(), cutoff)
             with written(paths[place]) as draft:
                 scores.write_ipc(draft, record_batch_size=_assemble.BLOCK_ROWS)
         return place
 
     for place in side_by_side(score, range(len(pieces))):
-        done += pieces[place].customers
-        again += pieces[place].customers * there[place]
+        done += pieces[place].events
+        again += pieces[place].events * there[place]
         known = f", {again:,} of them before" if again else ""
-        say(f"scoring: {done:,} of {total:,} customers{known}")
-    return [path for path, piece in zip(paths, pieces, strict=True) if piece.customers]
+        say(f"scoring: the customers of {done:,} of {total:,} events{known}")
+    return [path for path, piece in zip(paths, pieces, strict=True) if piece.events]
 
 
 def _write(
