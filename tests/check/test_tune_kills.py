@@ -61,13 +61,14 @@ def started(path: Path, trials: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE)
 
 
-def killed(path: Path, trials: int, draw: random.Random) -> None:
-    """Start the search and kill it -9 at a random moment after it has finished a trial more."""
-    before, process, until = len(kept(path)), started(path, trials), time.monotonic() + SECONDS
-    while len(kept(path)) == before and time.monotonic() < until and process.poll() is None:
-        time.sleep(0.05)
-    assert len(kept(path)) > before, f"no progress: {process.poll()}"
-    time.sleep(draw.random())
+def killed(path: Path, trials: int, most: int, draw: random.Random) -> None:
+    """Start the search and kill it -9 once it has finished some trials more, up to ``most``, or in the next one."""
+    process, until = started(path, trials), time.monotonic() + SECONDS
+    enough = len(kept(path)) + draw.randint(1, most)
+    while len(kept(path)) < enough and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.005)
+    assert len(kept(path)) >= enough, f"no progress: {process.poll()}"
+    time.sleep(draw.uniform(0, 0.03))  # a trial takes so long, or longer
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -75,7 +76,7 @@ def killed(path: Path, trials: int, draw: random.Random) -> None:
 def kills(path: Path, count: int, trials: int) -> None:
     draw, seen = random.Random(5), {}
     for _ in range(count):
-        killed(path, trials, draw)
+        killed(path, trials, trials // (2 * count), draw)
         now = kept(path)
         assert {k: now.get(k) for k in seen} == seen, "a finished trial was lost or changed"
         seen = now

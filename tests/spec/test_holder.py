@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -207,10 +208,8 @@ def forge(root: Path, source: Path, change: Callable[[str], str]) -> str:
     return publish.publish(forged, root)
 
 
-def test_a_booster_that_kills_its_process_is_refused_by_who_lives(
-    root: Path, tiny_folder: Path, other_folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Its files match its manifest; in this process LightGBM would end the test run."""
+def test_a_booster_that_was_cut_is_refused(root: Path, tiny_folder: Path, other_folder: Path) -> None:
+    """Its files match its manifest; LightGBM would end the process."""
     first = publish.publish(tiny_folder, root)
     held = Holder(root)
     held.check()
@@ -218,11 +217,28 @@ def test_a_booster_that_kills_its_process_is_refused_by_who_lives(
     for _ in range(2):
         held.check()
     assert version(held) == first and held.refused is not None and held.refused.name == second
-    assert "ends the process that loads it" in why(held) and str(root) not in why(held)
+    assert "is malformed" in why(held) and str(root) not in why(held)
     assert (held.behind, held.refusals, held.state()["behind"]) == (True, 1, True)
     publish.publish(tiny_folder, root)
     held.check()
     assert (version(held), held.behind, held.refusals) == (first, False, 1)
+
+
+def test_what_kills_the_process_that_loads_it_is_refused_by_who_lives(
+    root: Path, tiny_folder: Path, other_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No booster is known that does, since their texts are looked at first: this process dies whatever it loads."""
+    first = publish.publish(tiny_folder, root)
+    held = Holder(root)
+    held.check()
+    dies = tmp_path / "dies"
+    dies.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    dies.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(dies))
+    second = publish.publish(other_folder, root)
+    held.check()
+    assert version(held) == first and held.refused is not None and held.refused.name == second
+    assert "ends the process that loads it" in why(held) and str(root) not in why(held)
 
 
 def test_what_takes_too_long_to_load_is_refused_and_tried_again_later(

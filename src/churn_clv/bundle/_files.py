@@ -44,6 +44,7 @@ from churn_clv.models.predict import Head, Pool
 from churn_clv.models.priced import OrderValue, Priced
 from churn_clv.models.renewal import Renewal
 from churn_clv.models.retention import Retention
+from churn_clv.models.sound import unsound
 from churn_clv.models.steps import Steps
 from churn_clv.timeline import Definitions
 
@@ -194,7 +195,10 @@ def _load_head(folder: Path, entry: Mapping[str, Any], listed: Mapping[str, str]
     def booster(name: str) -> lgb.Booster:
         if name not in listed:
             raise BundleError(f"{folder}: the booster '{name}' is not in the manifest. Publish the bundle again.")
-        return lgb.Booster(model_str=(folder / name).read_text())
+        text = (folder / name).read_text(encoding="utf-8")
+        if why := unsound(text):
+            raise BundleError(f"{folder}: the booster '{name}' is malformed: {why}. Publish the bundle again.")
+        return lgb.Booster(model_str=text)
 
     numbers = {k: entry[k] for k in ("target", "horizon_days", "kind", "intercept", "slope", "scale", "weight")}
     pool = _load_pool(entry["pool"]) if entry["pool"] else None
