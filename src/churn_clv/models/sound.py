@@ -18,7 +18,6 @@ OF_LEAVES = ("leaf_value", "leaf_weight", "leaf_count")
 OF_NODES = ("split_gain", "threshold", "internal_value", "internal_weight", "internal_count")
 COUNTS = ("leaf_count", "internal_count")
 OF_SPLITS = ("split_feature", "decision_type", "left_child", "right_child")
-ASKED = ("leaf_value", "threshold")  # what an answer is made of
 # What follows the trees, whose lines LightGBM takes apart without a look at them.
 REST = re.compile(
     r"end of trees\n\nfeature_importances:\n([^\s=]+=[0-9]+\n)*"
@@ -75,7 +74,9 @@ def _check_tree(text: str, number: int, columns: int) -> None:
         for name in names:
             values = [(int if name in COUNTS else float)(word) for word in _words(tree[name])]
             _must(len(values) == length, f"tree {number} has not {length} of {name}")
-            _must(name not in ASKED or all(map(math.isfinite, values)), f"tree {number} has a {name} without end")
+            # A split into missing and not is written as the threshold inf.
+            wrong = {"threshold": math.isnan, "leaf_value": lambda value: not math.isfinite(value)}.get(name)
+            _must(wrong is None or not any(map(wrong, values)), f"tree {number} has a {name} that is no number")
     feature, decision, left, right = (_whole(tree[name]) for name in OF_SPLITS)
     _must(len(feature) == len(decision) == len(left) == len(right) == nodes, f"tree {number} has not {nodes} splits")
     _must(all(0 <= f < columns for f in feature), f"tree {number} splits on a column that is not there")
